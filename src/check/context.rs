@@ -1,0 +1,73 @@
+//! What a rule may look at.
+
+use super::{AccountLimit, LimitView};
+use crate::snapshot::{Account, Endpoint, History, Limits, Snapshot};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Limits that the operator declares for an account of a server's configuration file, which no answer shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredLimits {
+    /// Client connections over the whole system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_connections: Option<u64>,
+    /// Subscriptions of one connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_subscriptions: Option<u64>,
+    /// Leafnode connections over the whole system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_leafnodes: Option<u64>,
+}
+
+/// Everything a rule judges from.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// This epoch.
+    pub now: &'a Snapshot,
+    /// The epoch before, for changes.
+    pub previous: Option<&'a Snapshot>,
+    /// The last epochs, for trends.
+    pub history: &'a History,
+    /// Declared limits, by name or public key of the account.
+    pub declared: &'a BTreeMap<String, DeclaredLimits>,
+}
+
+impl Context<'_> {
+    /// Seconds since the previous epoch's gather.
+    pub fn seconds_since_previous(&self) -> Option<f64> {
+        let seconds = (self.now.taken_at - self.previous?.taken_at).as_seconds_f64();
+        (seconds > 0.0).then_some(seconds)
+    }
+
+    /// Whether every disconnect of the account since the previous epoch was seen. The events of an account with a dot in
+    /// its name have one token more than the subject that is subscribed to.
+    pub fn sees_disconnects_of(&self, account: &Account) -> bool {
+        !account.id.contains('.') && self.now.coverage.gaps(Endpoint::Events).is_empty()
+    }
+
+    /// What is known of a limit of an account. What the account's JWT says wins over a declaration.
+    pub fn limit(&self, account: &Account, which: AccountLimit) -> LimitView {
+        let visible = match &account.limits {
+            Limits::Jwt(limits) => return LimitView::from_claim(which.of_claims(limits)),
+            Limits::None => return LimitView::Unlimited,
+            other => other,
+        };
+        let by_name = account.name.as_ref().and_then(|name| self.declared.get(&**name));
+        let declared = self.declared.get(&*account.id).or(by_name);
+        match (declared.and_then(|limits| which.of_declared(limits)), visible) {
+            (Some(limit), _) => LimitView::Limited { limit, source: "declared" },
+            (None, Limits::Unread(why)) => {
+                LimitView::Unknown(format!("limits of account {} not read: {why}", account.label()))
+            }
+            (None, _) => LimitView::NotVisible(format!(
+                "the {} of account {} is set in a server's configuration file, which the monitoring API does not \
+                 show; declare {} under [accounts] in this agent's configuration",
+                which.words(),
+                account.label(),
+                which.declared_key(),
+            )),
+        }
+    }
+}

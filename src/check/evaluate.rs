@@ -1,0 +1,164 @@
+//! From a rule's verdicts to a judgement: what is missing turns into unknown here, for all rules alike.
+
+use super::{
+    Context, Entity, EntityType, Entry, Firing, Judge, Meta, Outcome, Partial, Scope, Severity, Verdict,
+};
+use crate::snapshot::Gap;
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::HashSet;
+
+/// Something that could not be judged, for the summary of the epoch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct UnknownRow {
+    /// The check.
+    pub check: &'static str,
+    /// The entity's name; `*` for every entity that is not firing, `*/<cluster>` for those of a cluster.
+    #[schemars(with = "String")]
+    pub entity: Name,
+    /// Why.
+    pub reason: String,
+}
+
+/// What holds for an entity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// The data to prove it is there, and the bad state is not.
+    Clear,
+    /// Not to be said, and why.
+    Unknown(String),
+}
+
+/// What an epoch says about one check.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The check.
+    pub meta: &'static Meta,
+    /// Its severity after the operator's override.
+    pub severity: Severity,
+    /// Firing entities.
+    pub firing: Vec<(Entity, Box<Firing>)>,
+    /// Entities the rule could not judge.
+    unknown: Vec<(Entity, String, bool)>,
+    /// Missing answers that this check needed.
+    gaps: Vec<Gap>,
+    /// Set when nothing could be judged at all.
+    pub nothing: Option<String>,
+}
+
+impl Judgement {
+    /// What holds for an entity that is not firing.
+    pub fn standing(&self, entity: &Entity) -> Standing {
+        if let Some(reason) = &self.nothing {
+            return Standing::Unknown(reason.clone());
+        }
+        let own = self.unknown.iter().find(|(other, _, holds)| *holds && same(other, entity));
+        if let Some((_, reason, _)) = own {
+            return Standing::Unknown(reason.clone());
+        }
+        self.gap(entity).map_or(Standing::Clear, |gap| Standing::Unknown(gap.reason.clone()))
+    }
+
+    fn gap(&self, entity: &Entity) -> Option<&Gap> {
+        self.gaps.iter().find(|gap| match self.meta.scope {
+            Scope::System => true,
+            Scope::Cluster => gap.cluster == entity.cluster,
+            Scope::Server => entity.server.as_ref() == Some(&gap.server),
+        })
+    }
+
+    /// The rows of the epoch's summary.
+    pub fn unknown_rows(&self) -> Vec<UnknownRow> {
+        let row = |entity: Name, reason: &str| UnknownRow {
+            check: self.meta.id,
+            entity,
+            reason: reason.to_owned(),
+        };
+        if let Some(reason) = &self.nothing {
+            return vec![row(Name::from("*"), reason)];
+        }
+        let mut rows: Vec<_> =
+            self.unknown.iter().map(|(entity, reason, _)| row(Name::from(entity.label()), reason)).collect();
+        for gap in &self.gaps {
+            let entity = match (self.meta.scope, &gap.cluster) {
+                (Scope::Server, _) => gap.server.clone(),
+                (Scope::Cluster, Some(cluster)) => Name::from(format!("*/{cluster}")),
+                _ => Name::from("*"),
+            };
+            rows.push(row(entity, &gap.reason));
+        }
+        rows.sort();
+        rows.dedup();
+        rows
+    }
+
+    /// Whether anything at all could be judged.
+    pub const fn evaluated(&self) -> bool {
+        self.nothing.is_none()
+    }
+}
+
+type Identity = (EntityType, Name, Option<Name>, Option<Name>, Option<Name>, Option<Name>);
+
+/// Everything but the readable names.
+fn identity(entity: &Entity) -> Identity {
+    let Entity { kind, id, account, cluster, server, user, .. } = entity.clone();
+    (kind, id, account, cluster, server, user)
+}
+
+/// Identity, without the readable names.
+pub(crate) fn same(a: &Entity, b: &Entity) -> bool {
+    (a.kind, &a.id, &a.account, &a.cluster, &a.server, &a.user)
+        == (b.kind, &b.id, &b.account, &b.cluster, &b.server, &b.user)
+}
+
+/// Judges one check.
+pub fn evaluate(entry: &Entry, judge: &dyn Judge, severity: Severity, context: &Context<'_>) -> Judgement {
+    let meta = entry.meta;
+    let coverage = &context.now.coverage;
+    let mut gaps: Vec<Gap> = Vec::new();
+    // What only grows with more answers can fire from any answer that came; anything else needs all kinds of one server.
+    let mut blind = meta.partial == Partial::CanFire;
+    for need in meta.needs {
+        let missing = coverage.gaps(*need);
+        blind &= missing.len() >= coverage.known();
+        for gap in missing {
+            // Names are unique only where JetStream is used.
+            if !gaps.iter().any(|other| other.server == gap.server && other.cluster == gap.cluster) {
+                gaps.push(gap);
+            }
+        }
+    }
+    let mut judgement =
+        Judgement { meta, severity, firing: Vec::new(), unknown: Vec::new(), gaps, nothing: None };
+    if coverage.known() == 0 {
+        judgement.nothing = Some("no server answered".into());
+        return judgement;
+    }
+    if blind || (meta.partial == Partial::CannotFire && judgement.gaps.len() >= coverage.known()) {
+        let reason = judgement.gaps.first().map(|gap| gap.reason.clone()).unwrap_or_default();
+        let others = judgement.gaps.len() - 1;
+        let reason = match others {
+            0 => reason,
+            1 => format!("{reason}, nor did 1 other server"),
+            _ => format!("{reason}, nor did {others} other servers"),
+        };
+        judgement.nothing = Some(reason);
+        return judgement;
+    }
+    for Verdict { entity, outcome } in judge.judge(context) {
+        match outcome {
+            Outcome::Unknown { reason, holds } => judgement.unknown.push((entity, reason, holds)),
+            Outcome::Firing(firing) => match judgement.gap(&entity) {
+                // Its row in the summary is that of the gap.
+                Some(_) if meta.partial == Partial::CannotFire => {}
+                _ => judgement.firing.push((entity, firing)),
+            },
+        }
+    }
+    // Two servers may have one name where JetStream is not used: to a subscriber they are one entity.
+    let mut seen = HashSet::new();
+    judgement.firing.retain(|(entity, _)| seen.insert(identity(entity)));
+    judgement
+}

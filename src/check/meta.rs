@@ -1,0 +1,150 @@
+//! The facts about a check that do not depend on any system.
+
+use crate::snapshot::Endpoint;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How much a finding matters.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is at risk.
+    Info,
+    /// Will become a problem, or already is one for a part.
+    Warning,
+    /// Users are hurt now, or will be at once.
+    Critical,
+}
+
+impl Severity {
+    /// The word used in subjects, JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What kind of trouble a check looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Category {
+    /// A resource comes near its limit, or is used unevenly.
+    Saturation,
+    /// Something is broken or about to break.
+    Health,
+    /// Something changed.
+    Change,
+    /// Resources are held without use.
+    Waste,
+}
+
+/// Who acts on a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Somebody on duty.
+    Operational,
+    /// Somebody with time to improve things.
+    Optimization,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum EntityType {
+    /// A tenant.
+    Account,
+    /// A nats-server process, by its name.
+    Server,
+    /// One user identity of an account.
+    User,
+    /// Client connections of one user of an account.
+    Connection,
+}
+
+impl EntityType {
+    /// The word used in subjects, JSON and tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Server => "server",
+            Self::User => "user",
+            Self::Connection => "connection",
+        }
+    }
+}
+
+/// Whose answers a verdict about one entity depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every server of the system: values are summed over all of them.
+    System,
+    /// Every server of the entity's cluster.
+    Cluster,
+    /// The server that the entity is or lives on.
+    Server,
+}
+
+/// What may be concluded while an answer within the [`Scope`] is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partial {
+    /// The value only grows with more answers: what exceeds the threshold already is firing.
+    CanFire,
+    /// The value may move either way: unknown until every answer is there.
+    CannotFire,
+}
+
+/// Identity, texts and needs of a check.
+#[derive(Debug)]
+pub struct Meta {
+    /// Stable id, never reused.
+    pub id: &'static str,
+    /// Short name that reads as the bad state.
+    pub name: &'static str,
+    /// Severity unless the operator overrides it or the verdict sets its own.
+    pub severity: Severity,
+    /// See [`Category`].
+    pub category: Category,
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// See [`EntityType`].
+    pub entity: EntityType,
+    /// The group under which `catalog list` shows an optimization, e.g. `balance`.
+    pub group: Option<&'static str>,
+    /// First nats-server version that shows the needed fields through the system account.
+    pub since: &'static str,
+    /// Earlier or other ids under which operators may know the check.
+    pub aliases: &'static [&'static str],
+    /// Further reading, where there is any.
+    pub docs_url: Option<&'static str>,
+    /// The rule in one sentence, with the default thresholds in words.
+    pub rule: &'static str,
+    /// Why it matters and how servers behave; paragraphs separated by an empty line.
+    pub why: &'static str,
+    /// What to do, in general; a finding orders and completes it from its evidence.
+    pub remedy: &'static [&'static str],
+    /// Requests without whose answers nothing can be judged.
+    pub needs: &'static [Endpoint],
+    /// Requests whose answers complete the evidence; the verdict does not depend on them.
+    pub evidence_from: &'static [Endpoint],
+    /// See [`Scope`].
+    pub scope: Scope,
+    /// See [`Partial`].
+    pub partial: Partial,
+}

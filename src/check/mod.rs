@@ -1,0 +1,143 @@
+//! What a check is: its metadata, its thresholds, and a pure function from what is known to verdicts.
+//!
+//! A check implements [`Rule`] in a file of its own and is listed once, in its family's `mod.rs`. Everything else
+//! (documentation, configuration keys, schema, unknown verdicts for missing data) is derived from that here.
+
+mod context;
+mod evaluate;
+mod limit;
+mod meta;
+mod thresholds;
+mod verdict;
+
+pub use context::{Context, DeclaredLimits};
+#[cfg(test)]
+pub(crate) use evaluate::same;
+pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};
+pub use limit::{AccountLimit, LimitView};
+pub use meta::{Category, EntityType, Kind, Meta, Partial, Scope, Severity};
+pub use thresholds::{
+    Match, OutOfRange, SettingError, Settings, Thresholds, Validate, at_least, percent, seconds,
+};
+pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
+
+use crate::snapshot::FollowUp;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A rule of the catalogue. Implementations know no network, no file and no clock.
+pub trait Rule: Send + Sync + Sized + 'static {
+    /// Identity, texts and needs.
+    const META: Meta;
+    /// What an operator can set, with defaults; the doc comments of its fields are the documentation.
+    type Thresholds: Serialize + DeserializeOwned + JsonSchema + Default + Validate + Send + Sync;
+    /// The shape of a finding's evidence.
+    type Evidence: Serialize + JsonSchema;
+
+    /// Targeted requests that the evidence of (probably) firing entities needs, decided on the first sweep.
+    fn follow_ups(_: &Context<'_>, _: &Thresholds<Self::Thresholds>) -> Vec<FollowUp> {
+        Vec::new()
+    }
+
+    /// Verdicts that fire, and those that are unknown for a reason only the rule can know. Every entity that is
+    /// not named is clear, as far as the answers of the servers allow; the framework settles that.
+    fn judge(context: &Context<'_>, thresholds: &Thresholds<Self::Thresholds>) -> Vec<Verdict>;
+}
+
+/// A rule with its thresholds, ready to judge.
+pub trait Judge: Send + Sync {
+    /// See [`Rule::follow_ups`].
+    fn follow_ups(&self, context: &Context<'_>) -> Vec<FollowUp>;
+    /// See [`Rule::judge`].
+    fn judge(&self, context: &Context<'_>) -> Vec<Verdict>;
+    /// The effective thresholds, as the configuration writes them.
+    fn thresholds(&self) -> serde_json::Map<String, serde_json::Value>;
+    /// For `OPT_IDLE_007` and its like, which the fold has to know beforehand: a duration threshold in seconds.
+    fn duration_for(&self, key: &str, entity: &Entity) -> Option<std::time::Duration>;
+}
+
+struct Configured<R: Rule> {
+    thresholds: Thresholds<R::Thresholds>,
+}
+
+impl<R: Rule> Judge for Configured<R> {
+    fn follow_ups(&self, context: &Context<'_>) -> Vec<FollowUp> {
+        R::follow_ups(context, &self.thresholds)
+    }
+    fn judge(&self, context: &Context<'_>) -> Vec<Verdict> {
+        R::judge(context, &self.thresholds)
+    }
+    fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
+        thresholds::to_map(self.thresholds.base())
+    }
+    fn duration_for(&self, key: &str, entity: &Entity) -> Option<std::time::Duration> {
+        let map = thresholds::to_map(self.thresholds.of(entity));
+        humantime::parse_duration(map.get(key)?.as_str()?).ok()
+    }
+}
+
+/// One line of a family's list: a rule with its type erased.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// Identity, texts and needs.
+    pub meta: &'static Meta,
+    configure: fn(&Settings) -> Result<Box<dyn Judge>, SettingError>,
+    defaults: fn() -> serde_json::Map<String, serde_json::Value>,
+    thresholds_schema: fn() -> Schema,
+    evidence_schema: fn() -> Schema,
+}
+
+impl Entry {
+    /// The entry of a rule.
+    pub const fn of<R: Rule>() -> Self {
+        Self {
+            meta: const { &R::META },
+            configure: |settings| {
+                let thresholds = Thresholds::<R::Thresholds>::new(settings)?;
+                Ok(Box::new(Configured::<R> { thresholds }))
+            },
+            defaults: || thresholds::to_map(&R::Thresholds::default()),
+            thresholds_schema: || {
+                SchemaSettings::default().into_generator().into_root_schema_for::<R::Thresholds>()
+            },
+            evidence_schema: || {
+                let mut schema = published_schema::<R::Evidence>();
+                // No part is required: evidence is cut where a message would be too large.
+                schema.remove("required");
+                schema
+            },
+        }
+    }
+
+    /// The rule with an operator's settings.
+    pub fn configure(&self, settings: &Settings) -> Result<Box<dyn Judge>, SettingError> {
+        (self.configure)(settings)
+    }
+
+    /// Every threshold with its default, in the order of the file.
+    pub fn defaults(&self) -> serde_json::Map<String, serde_json::Value> {
+        (self.defaults)()
+    }
+
+    /// JSON Schema of the thresholds; the descriptions are the fields' documentation.
+    pub fn thresholds_schema(&self) -> Schema {
+        (self.thresholds_schema)()
+    }
+
+    /// JSON Schema of a finding's evidence.
+    pub fn evidence_schema(&self) -> Schema {
+        (self.evidence_schema)()
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Entry").field(&self.meta.id).finish()
+    }
+}
+
+/// JSON Schema of something that is published: what may be left out is not required.
+pub fn published_schema<T: JsonSchema>() -> Schema {
+    SchemaSettings::default().for_serialize().into_generator().into_root_schema_for::<T>()
+}

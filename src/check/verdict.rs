@@ -1,0 +1,270 @@
+//! What a rule says about an entity.
+
+use super::{EntityType, Severity};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Number, Value};
+
+/// What a verdict is about. All fields but the readable names are its identity, so they hold nothing that
+/// changes while the entity stays the same: no server id, no value, no leader.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+pub struct Entity {
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: EntityType,
+    /// Unique among the entities of its type and account; the last token of the subject.
+    #[schemars(with = "String")]
+    pub id: Name,
+    /// What people call it, where that differs from the id or is the id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Name>,
+    /// The owning account: public key in operator mode, its name otherwise. Left out for what belongs to no tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub account: Option<Name>,
+    /// The readable name of the account, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub account_name: Option<Name>,
+    /// The cluster, where the entity is of one cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub cluster: Option<Name>,
+    /// The server's name, where the entity is or lives on one server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub server: Option<Name>,
+    /// The user identity, where the entity is of one user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub user: Option<Name>,
+    /// The readable name of the user (of its JWT), where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub user_name: Option<Name>,
+}
+
+impl Entity {
+    fn bare(kind: EntityType, id: Name) -> Self {
+        Self {
+            kind,
+            id,
+            name: None,
+            account: None,
+            account_name: None,
+            cluster: None,
+            server: None,
+            user: None,
+            user_name: None,
+        }
+    }
+
+    /// An account, over the whole system.
+    pub fn account(id: &str, name: Option<&Name>) -> Self {
+        let id = Name::from(id);
+        Self {
+            name: Some(name.unwrap_or(&id).clone()),
+            account: Some(id.clone()),
+            account_name: name.cloned(),
+            ..Self::bare(EntityType::Account, id)
+        }
+    }
+
+    /// An account in one cluster of the system.
+    pub fn account_in_cluster(id: &str, name: Option<&Name>, cluster: &Name) -> Self {
+        Self {
+            id: Name::from(format!("{id}/{cluster}")),
+            cluster: Some(cluster.clone()),
+            ..Self::account(id, name)
+        }
+    }
+
+    /// A server, by its name.
+    pub fn server(name: &Name, cluster: Option<&Name>) -> Self {
+        Self {
+            name: Some(name.clone()),
+            server: Some(name.clone()),
+            cluster: cluster.cloned(),
+            ..Self::bare(EntityType::Server, name.clone())
+        }
+    }
+
+    /// A user of an account.
+    pub fn user(account: &str, account_name: Option<&Name>, user: &str, user_name: Option<&Name>) -> Self {
+        let user = Name::from(user);
+        Self {
+            name: Some(user_name.unwrap_or(&user).clone()),
+            account: Some(Name::from(account)),
+            account_name: account_name.cloned(),
+            user: Some(user.clone()),
+            user_name: user_name.cloned(),
+            ..Self::bare(EntityType::User, user)
+        }
+    }
+
+    /// The client connections of a user of an account.
+    pub fn connections(
+        account: &str,
+        account_name: Option<&Name>,
+        user: &str,
+        user_name: Option<&Name>,
+    ) -> Self {
+        Self { kind: EntityType::Connection, ..Self::user(account, account_name, user, user_name) }
+    }
+
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// The measured value against its limit or threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Observed {
+    /// What was measured.
+    pub value: Number,
+    /// The limit it is compared with, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Number>,
+    /// The value in percent of its limit (or of the total it is a share of), to one decimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// What the value, or its percentage, was judged by.
+    pub threshold: Number,
+    /// Unit of value and limit.
+    pub unit: &'static str,
+    /// Where the limit comes from: `jwt` (the account's), `user_jwt`, `server` (its configuration), `declared`
+    /// (this agent's configuration).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_source: Option<&'static str>,
+    /// Which of several ways of judging fired, where a check has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<&'static str>,
+    /// The account's connections together with the leafnodes of the server that has most of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_on_fullest_server: Option<u64>,
+}
+
+impl Observed {
+    /// A count judged by a threshold, without a limit.
+    pub fn count(value: u64, threshold: impl Into<Number>, unit: &'static str) -> Self {
+        Self {
+            value: value.into(),
+            limit: None,
+            percent: None,
+            threshold: threshold.into(),
+            unit,
+            limit_source: None,
+            scope: None,
+            value_on_fullest_server: None,
+        }
+    }
+
+    /// A count judged by its percentage of a limit. Of a limit of 0 there is no percentage.
+    pub fn of_limit(
+        value: u64,
+        limit: u64,
+        warn_percent: f64,
+        unit: &'static str,
+        source: &'static str,
+    ) -> Self {
+        Self {
+            limit: Some(limit.into()),
+            percent: percent_of(value, limit),
+            limit_source: Some(source),
+            ..Self::count(value, rounded(warn_percent), unit)
+        }
+    }
+}
+
+/// `part` in percent of `whole`, to one decimal; none of nothing.
+pub fn percent_of(part: u64, whole: u64) -> Option<f64> {
+    // Counts are far below 2^52, where f64 is exact.
+    (whole > 0).then(|| (part as f64 * 1000.0 / whole as f64).round() / 10.0)
+}
+
+/// A number of JSON from a finite f64, to three decimals; 0 for what is not finite.
+pub fn rounded(value: f64) -> Number {
+    let value = (value * 1000.0).round() / 1000.0;
+    Number::from_f64(value).unwrap_or_else(|| 0.into())
+}
+
+/// `1 connection`, `2 connections`.
+pub fn count(n: u64, singular: &str) -> String {
+    if n == 1 { format!("1 {singular}") } else { format!("{n} {singular}s") }
+}
+
+/// A verdict that fires.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Firing {
+    /// Set where it is not the check's own.
+    pub severity: Option<Severity>,
+    /// One sentence with the entity and the numbers.
+    pub summary: String,
+    /// The value against its limit.
+    pub observed: Observed,
+    /// The rule's evidence, serialized.
+    pub evidence: Value,
+    /// What to do, in the order that the evidence suggests.
+    pub remediation: Vec<String>,
+}
+
+/// How a verdict came out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The bad state is there.
+    Firing(Box<Firing>),
+    /// It cannot be said.
+    Unknown {
+        /// Why.
+        reason: String,
+        /// Whether an earlier finding stays. False where it was fired by something that was seen to be over, such as
+        /// refusals, although the limit behind it remains unseen.
+        holds: bool,
+    },
+}
+
+/// What a rule says about one entity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// What it is about.
+    pub entity: Entity,
+    /// How it came out.
+    pub outcome: Outcome,
+}
+
+impl Verdict {
+    /// A firing verdict; `evidence` is serialized here, once.
+    pub fn firing<E: Serialize>(
+        entity: Entity,
+        summary: String,
+        observed: Observed,
+        evidence: &E,
+        remediation: Vec<String>,
+    ) -> Self {
+        let evidence = serde_json::to_value(evidence).unwrap_or(Value::Null);
+        let firing = Firing { severity: None, summary, observed, evidence, remediation };
+        Self { entity, outcome: Outcome::Firing(Box::new(firing)) }
+    }
+
+    /// The same verdict with a severity of its own.
+    #[must_use]
+    pub fn with_severity(mut self, severity: Severity) -> Self {
+        if let Outcome::Firing(firing) = &mut self.outcome {
+            firing.severity = Some(severity);
+        }
+        self
+    }
+
+    /// A verdict that cannot be given.
+    pub fn unknown(entity: Entity, reason: impl Into<String>) -> Self {
+        Self { entity, outcome: Outcome::Unknown { reason: reason.into(), holds: true } }
+    }
+
+    /// A verdict that cannot be given, while what an earlier finding was fired by is seen to be over.
+    pub fn unknown_but_over(entity: Entity, reason: impl Into<String>) -> Self {
+        Self { entity, outcome: Outcome::Unknown { reason: reason.into(), holds: false } }
+    }
+}

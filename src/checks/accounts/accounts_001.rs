@@ -1,0 +1,519 @@
+//! ACCOUNTS_001: an account's connections come near the most it may have.
+
+use crate::check::{
+    AccountLimit, Category, Context, Entity, EntityType, Kind, LimitView, Meta, Observed, OutOfRange,
+    Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
+};
+use crate::checks::evidence::{
+    DOMINANT, Growth, LIKELY, ServerShare, Silent, TopList, by_server, kinds, raised, sweep_gaps, top_users,
+};
+use crate::snapshot::{Account, Endpoint, Kinds, Sample, Trend, difference};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// See [`Rule::META`].
+pub(super) struct ConnectionLimit;
+
+/// When it fires.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Fire at this share of the limit, in percent.
+    warn_percent: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { warn_percent: 90.0 }
+    }
+}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        percent("warn_percent", self.warn_percent)
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// Which limit it is: `connections` or `leafnodes`.
+    limit_kind: &'static str,
+    /// Client connections by server.
+    by_server: Vec<ServerShare>,
+    /// Open connections by kind.
+    kinds: Kinds,
+    /// Connections opened and closed since the previous epoch; none in the first epoch.
+    churn: Option<Churn>,
+    /// Connections that were idle for long and never carried a message: likely leaked.
+    idle_without_messages: Silent,
+    /// Users with most connections.
+    users: TopList,
+    /// Client names with most connections.
+    client_names: TopList,
+    /// Addresses with most connections.
+    addresses: TopList,
+    /// Connections without a client name.
+    unnamed: u64,
+    /// Clients refused for this limit since the previous epoch; none where the events are not available.
+    refused: Option<u64>,
+    /// Growth over the last epochs, and the time until the limit if it goes on.
+    growth: Option<Growth>,
+    /// What the sweep over connections did not bring; figures above are lower bounds then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sweep_incomplete: Vec<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Churn {
+    /// Connections opened since the previous epoch.
+    opened: u64,
+    /// Connections closed since; none where the events are not available, and `opened` is a lower bound then.
+    closed: Option<u64>,
+    /// Change of the number of connections.
+    net: i64,
+    /// Opened per minute.
+    opened_per_minute: f64,
+}
+
+/// One of the two limits with what is used of it.
+struct Use {
+    which: AccountLimit,
+    value: u64,
+    /// The value that the fullest server compares.
+    on_fullest: Option<u64>,
+    limit: u64,
+    source: &'static str,
+}
+
+impl Use {
+    fn worst(&self) -> u64 {
+        self.value.max(self.on_fullest.unwrap_or(0))
+    }
+
+    fn fires(&self, warn_percent: f64) -> bool {
+        self.worst() > 0 && self.worst() as f64 * 100.0 >= warn_percent * self.limit as f64
+    }
+
+    /// For choosing the worse of two: beyond any percentage when the limit is 0.
+    fn ratio(&self) -> f64 {
+        self.worst() as f64 / self.limit as f64
+    }
+}
+
+impl Rule for ConnectionLimit {
+    const META: Meta = Meta {
+        id: "ACCOUNTS_001",
+        name: "Account Connection Limit",
+        severity: Severity::Warning,
+        category: Category::Saturation,
+        kind: Kind::Operational,
+        entity: EntityType::Account,
+        group: None,
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        rule: "The active connections of an account are at 90 % or more of the most it may have, over all servers.",
+        why: "At the limit every further client is refused with \"maximum account active connections exceeded\": a \
+              deployment that starts new instances before the old ones stop then fails half-way.\n\n\
+              The limit is enforced over the whole system, not per server: connections are summed over all servers, \
+              and MQTT and WebSocket clients count like any other. Leafnodes have a limit of their own, which is \
+              judged the same way; they also count towards the connection limit, but only on the server they are \
+              connected to, so the larger of the two percentages decides.\n\n\
+              A server that did not know the account yet accepts clients beyond the limit for a moment, and then all \
+              servers disconnect their newest clients of the account, also some that were fine. Users report that \
+              as flaky connectivity.\n\n\
+              The limits of accounts that live in a server's configuration file are shown by no server. Without a \
+              declared limit the verdict is unknown for them, unless clients were refused for this limit since the \
+              previous epoch: that is critical.",
+        remedy: &[
+            "Close connections that are leaked: idle for minutes without a single message in their life.",
+            "Use one connection per process; a NATS connection is made to be shared by all its threads.",
+            "End churn: keep connections open instead of opening one per request, and drain on shutdown.",
+            "Raise the limit if the growth is meant: `nsc edit account NAME --conns N` and push it, or the account's \
+             `limits` block in the servers' configuration and a reload.",
+        ],
+        needs: &[Endpoint::AccountStatz],
+        evidence_from: &[Endpoint::Accountz, Endpoint::Connz, Endpoint::Events],
+        scope: Scope::System,
+        partial: Partial::CanFire,
+    };
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        context
+            .now
+            .accounts
+            .values()
+            .filter_map(|account| judge_account(context, thresholds, account))
+            .collect()
+    }
+}
+
+fn judge_account(
+    context: &Context<'_>,
+    thresholds: &Thresholds<Limits>,
+    account: &Account,
+) -> Option<Verdict> {
+    let entity = Entity::account(&account.id, account.name.as_ref());
+    let warn_percent = thresholds.of(&entity).warn_percent;
+    let clients = context.limit(account, AccountLimit::Connections);
+    let leafs = context.limit(account, AccountLimit::Leafnodes);
+    let mut uses = Vec::new();
+    if let LimitView::Limited { limit, source } = clients {
+        let value = account.connections();
+        let leafnodes = account.leafnodes_on_fullest();
+        let on_fullest = (leafnodes > 0).then_some(value.saturating_add(leafnodes));
+        uses.push(Use { which: AccountLimit::Connections, value, on_fullest, limit, source });
+    }
+    if let LimitView::Limited { limit, source } = leafs {
+        let value = account.leafnodes();
+        uses.push(Use { which: AccountLimit::Leafnodes, value, on_fullest: None, limit, source });
+    }
+    let worst = uses
+        .into_iter()
+        .filter(|used| used.fires(warn_percent))
+        .max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+    if let Some(used) = worst {
+        return Some(over(context, entity, account, &used, warn_percent));
+    }
+    // Nothing is within any limit.
+    let unused =
+        account.connections() == 0 && account.leafnodes() == 0 && account.events.refused_connections == 0;
+    let nobody_sees = matches!(clients, LimitView::NotVisible(_));
+    match clients {
+        _ if unused => None,
+        LimitView::NotVisible(reason) | LimitView::Unknown(reason) => {
+            let refused = account.events.refused_connections;
+            if refused > 0 {
+                return Some(refusing(context, entity, account, refused));
+            }
+            let events_seen = context.sees_disconnects_of(account);
+            // Only of a limit that nobody can see, a finding is one of refusals, which are seen to be over; a limit
+            // that was not read this time may be what an earlier finding was judged by.
+            let over = events_seen && nobody_sees;
+            Some(if over {
+                Verdict::unknown_but_over(entity, reason)
+            } else {
+                Verdict::unknown(entity, reason)
+            })
+        }
+        LimitView::Limited { .. } | LimitView::Unlimited => None,
+    }
+}
+
+fn over(context: &Context<'_>, entity: Entity, account: &Account, used: &Use, warn_percent: f64) -> Verdict {
+    let (unit, noun) = match used.which {
+        AccountLimit::Leafnodes => ("leafnodes", "leafnode connections"),
+        _ => ("connections", "connections"),
+    };
+    let mut observed = Observed::of_limit(used.value, used.limit, warn_percent, unit, used.source);
+    observed.scope = Some(unit);
+    observed.value_on_fullest_server = used.on_fullest;
+    observed.percent = percent_of(used.worst(), used.limit);
+    let share = observed.percent.map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
+    let mut summary =
+        format!("account {} uses {} of {} {noun}{share}", account.label(), used.value, used.limit);
+    if let Some(on_fullest) = used.on_fullest {
+        summary.push_str(&format!("; {on_fullest} with the leafnodes of its fullest server"));
+    }
+    if used.worst() > used.limit {
+        summary.push_str(", above its limit");
+    }
+    let evidence = evidence(context, account, Some(used), unit);
+    let remediation = remediation(account, &evidence, Some(used));
+    Verdict::firing(entity, summary, observed, &evidence, remediation)
+}
+
+fn refusing(context: &Context<'_>, entity: Entity, account: &Account, refused: u64) -> Verdict {
+    let summary = format!(
+        "account {} refused {} at its connection limit since the previous epoch; the limit itself is not visible",
+        account.label(),
+        count(refused, "client"),
+    );
+    let observed = Observed::count(account.connections(), 0, "connections");
+    let observed = Observed { scope: Some("refused"), ..observed };
+    let evidence = evidence(context, account, None, "connections");
+    let remediation = remediation(account, &evidence, None);
+    Verdict::firing(entity, summary, observed, &evidence, remediation).with_severity(Severity::Critical)
+}
+
+fn evidence(
+    context: &Context<'_>,
+    account: &Account,
+    used: Option<&Use>,
+    limit_kind: &'static str,
+) -> Evidence {
+    let fold = &account.fold;
+    let clients = fold.kinds().clients();
+    let events_seen = context.sees_disconnects_of(account);
+    Evidence {
+        limit_kind,
+        by_server: by_server(
+            context.now,
+            account.servers.iter().map(|(id, on)| (id.clone(), on.connections)),
+        ),
+        kinds: kinds(fold),
+        churn: churn(context, account, events_seen),
+        idle_without_messages: Silent::of(fold.silent, clients),
+        users: top_users(fold),
+        client_names: TopList::of(&fold.over_servers(|share| &share.names)),
+        addresses: TopList::of(&fold.over_servers(|share| &share.addresses)),
+        unnamed: fold.unnamed,
+        refused: events_seen.then_some(account.events.refused_connections),
+        growth: trend(context, account).map(|trend| growth(&trend, used)),
+        sweep_incomplete: sweep_gaps(context.now),
+    }
+}
+
+fn churn(context: &Context<'_>, account: &Account, events_seen: bool) -> Option<Churn> {
+    let seconds = context.seconds_since_previous()?;
+    let before = context.previous?.accounts.get(&account.id)?.connections();
+    let net = difference(account.connections(), before);
+    let closed = events_seen.then_some(account.events.closed);
+    // The server's `total_conns` is no counter but connections plus leafnodes (every recorded answer, 2.9.10 to 2.15.1), so
+    // what was opened is told by what was closed, and by the starts of what is still open.
+    let by_balance = u64::try_from(net.saturating_add_unsigned(closed.unwrap_or(0))).unwrap_or(0);
+    let opened = by_balance.max(account.fold.opened);
+    Some(Churn { opened, closed, net, opened_per_minute: (opened as f64 * 600.0 / seconds).round() / 10.0 })
+}
+
+fn trend(context: &Context<'_>, account: &Account) -> Option<Trend> {
+    let subscriptions = account.subscriptions().unwrap_or(0);
+    let now = Sample { at: context.now.taken_at, connections: account.connections(), subscriptions };
+    context.history.account(&account.id, now)
+}
+
+fn growth(trend: &Trend, used: Option<&Use>) -> Growth {
+    let used = used.filter(|used| used.which == AccountLimit::Connections);
+    Growth::of(trend, used.and_then(|used| used.limit.checked_sub(used.worst())))
+}
+
+fn remediation(account: &Account, evidence: &Evidence, used: Option<&Use>) -> Vec<String> {
+    let clients = account.fold.kinds().clients();
+    let mut steps = Vec::new();
+    let silent = &evidence.idle_without_messages;
+    if silent.percent >= LIKELY {
+        steps.push(format!(
+            "{} ({:.1} %) never carried a message and are idle: look for connections that are opened and forgotten, \
+             beginning with the users and client names in the evidence.",
+            count(silent.connections, "connection"),
+            silent.percent,
+        ));
+    }
+    let many_from_one = [("client name", &evidence.client_names), ("address", &evidence.addresses)];
+    for (what, list) in many_from_one {
+        if let Some((name, share)) = list.leading(clients).filter(|(_, share)| *share >= DOMINANT) {
+            steps.push(format!(
+                "{share:.1} % of the connections come from the {what} `{name}`: use one connection per process and \
+                 share it between its threads."
+            ));
+            break;
+        }
+    }
+    if let Some(churn) =
+        evidence.churn.as_ref().filter(|churn| churn.opened_per_minute >= account.connections() as f64)
+    {
+        steps.push(format!(
+            "{:.1} connections are opened per minute: keep connections open instead of one per request, and drain on \
+             shutdown.",
+            churn.opened_per_minute
+        ));
+    }
+    if evidence.growth.as_ref().is_some_and(|growth| growth.seconds_to_limit.is_some()) {
+        steps.push(
+            "The number grows steadily: find out what was scaled up, and plan a new limit with it.".into(),
+        );
+    }
+    let name = account.label();
+    steps.push(match used {
+        Some(Use { which: AccountLimit::Leafnodes, limit, source: "jwt", .. }) => {
+            let more = raised(*limit);
+            format!("If the use is meant, raise the limit: `nsc edit account --name '{name}' --leaf-conns {more}`, then push it.")
+        }
+        Some(Use { limit, source: "jwt", .. }) => {
+            let more = raised(*limit);
+            format!("If the use is meant, raise the limit: `nsc edit account --name '{name}' --conns {more}`, then push it.")
+        }
+        _ => "If the use is meant, raise the account's limit in the `limits` block of every server's configuration, \
+              reload the servers, and declare the new limit to this agent."
+            .into(),
+    });
+    steps.push("Use one connection per process, and drain it on shutdown.".into());
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{DeclaredLimits, Standing};
+    use crate::checks::laws::{judge, judge_with, only};
+    use crate::snapshot::build::System;
+    use serde_json::json;
+
+    fn plain(_: &mut crate::wire::connz::Connection<'_>, _: u64) {}
+
+    #[test]
+    fn fires_at_the_threshold_and_not_below() {
+        let system = |n| System::of(3).account("APP", 20, -1, -1).connect("n1", "APP", "u", n, plain);
+        assert!(judge::<ConnectionLimit>(&system(17).done()).firing.is_empty());
+        let judgement = judge::<ConnectionLimit>(&system(18).done());
+        let (entity, firing) = only(&judgement);
+        assert_eq!(&*entity.id, "APP");
+        assert_eq!(firing.summary, "account APP uses 18 of 20 connections (90.0 %)");
+        assert_eq!(
+            json!(firing.observed),
+            json!({"value": 18, "limit": 20, "percent": 90.0, "threshold": 90.0, "unit": "connections",
+                   "limit_source": "jwt", "scope": "connections"})
+        );
+        assert_eq!(
+            firing.evidence["by_server"][0],
+            json!({"server": "n1", "connections": 18, "percent": 100.0})
+        );
+    }
+
+    #[test]
+    fn counts_over_all_servers_and_every_kind_of_client() {
+        let system = System::of(3)
+            .account("APP", 10, -1, -1)
+            .connect("n1", "APP", "u", 4, plain)
+            .connect("n2", "APP", "u", 3, |c, _| c.client_type = "mqtt".into())
+            .connect("n3", "APP", "v", 2, |c, _| c.client_type = "websocket".into());
+        let judgement = judge::<ConnectionLimit>(&system.done());
+        let (_, firing) = only(&judgement);
+        assert_eq!(firing.evidence["kinds"], json!({"nats": 4, "websocket": 2, "mqtt": 3, "leafnode": 0}));
+        assert_eq!(
+            firing.evidence["users"]["top"],
+            json!([{"name": "u", "count": 7}, {"name": "v", "count": 2}])
+        );
+    }
+
+    #[test]
+    fn leafnodes_count_on_their_own_server_and_have_their_own_limit() {
+        let leaf = |c: &mut crate::wire::connz::Connection<'_>, _| c.kind = "Leafnode".into();
+        let system = System::of(2)
+            .account("APP", 10, -1, -1)
+            .connect("n1", "APP", "u", 7, plain)
+            .connect("n1", "APP", "l", 2, leaf)
+            .connect("n2", "APP", "l", 1, leaf);
+        let judgement = judge::<ConnectionLimit>(&system.done());
+        let (_, firing) = only(&judgement);
+        assert_eq!(firing.observed.value_on_fullest_server, Some(9));
+        assert_eq!(firing.observed.percent, Some(90.0));
+
+        let system = System::of(2).account("APP", 100, -1, 3).connect("n1", "APP", "l", 3, leaf);
+        let judgement = judge::<ConnectionLimit>(&system.done());
+        let (_, firing) = only(&judgement);
+        assert_eq!(firing.summary, "account APP uses 3 of 3 leafnode connections (100.0 %)");
+        assert_eq!(firing.evidence["limit_kind"], "leafnodes");
+    }
+
+    #[test]
+    fn a_limit_lowered_later_is_said_and_a_limit_of_zero_has_no_percentage() {
+        let above = System::of(1).account("APP", 4, -1, -1).connect("n1", "APP", "u", 6, plain).done();
+        let judgement = judge::<ConnectionLimit>(&above);
+        assert_eq!(
+            only(&judgement).1.summary,
+            "account APP uses 6 of 4 connections (150.0 %), above its limit"
+        );
+        let zero = System::of(1).account("APP", 0, -1, -1).connect("n1", "APP", "u", 1, plain).done();
+        let judgement = judge::<ConnectionLimit>(&zero);
+        assert_eq!(only(&judgement).1.observed.percent, None);
+        let unused = System::of(1).account("APP", 0, -1, 0).done();
+        assert!(judge::<ConnectionLimit>(&unused).firing.is_empty());
+    }
+
+    #[test]
+    fn unlimited_is_clear_and_unseen_is_unknown() {
+        let entity = Entity::account("APP", None);
+        let unlimited = System::of(1).account("APP", -1, -1, -1).connect("n1", "APP", "u", 500, plain).done();
+        let judgement = judge::<ConnectionLimit>(&unlimited);
+        assert!(judgement.firing.is_empty());
+        assert_eq!(judgement.standing(&entity), Standing::Clear);
+
+        let unseen = System::of(1).config_account("APP").connect("n1", "APP", "u", 5, plain).done();
+        let judgement = judge::<ConnectionLimit>(&unseen);
+        assert!(judgement.firing.is_empty());
+        let rows = judgement.unknown_rows();
+        assert!(rows.len() == 1 && rows[0].reason.contains("declare max_connections"), "{rows:?}");
+    }
+
+    #[test]
+    fn a_declared_limit_is_judged() {
+        let snapshot = System::of(1).config_account("APP").connect("n1", "APP", "u", 9, plain).done();
+        let declared = DeclaredLimits { max_connections: Some(10), ..DeclaredLimits::default() };
+        let judgement = judge_with::<ConnectionLimit>(&snapshot, None, &[("APP", declared)]);
+        assert_eq!(only(&judgement).1.observed.limit_source, Some("declared"));
+    }
+
+    #[test]
+    fn refusals_are_critical_where_the_limit_is_not_visible_and_end_when_they_end() {
+        let system = || System::of(1).config_account("APP").connect("n1", "APP", "u", 5, plain);
+        let refusing = system().with(|snapshot| {
+            snapshot.accounts.values_mut().for_each(|account| account.events.refused_connections = 3);
+        });
+        let judgement = judge::<ConnectionLimit>(&refusing.done());
+        let (entity, firing) = only(&judgement);
+        assert_eq!(firing.severity, Some(Severity::Critical));
+        assert_eq!(firing.evidence["refused"], 3);
+        let empty = judge::<ConnectionLimit>(&System::of(1).config_account("APP").done());
+        assert!(empty.unknown_rows().is_empty());
+        let after = judge::<ConnectionLimit>(&system().done());
+        assert_eq!(after.standing(entity), Standing::Clear);
+        assert_eq!(after.unknown_rows().len(), 1);
+        let blind = judge::<ConnectionLimit>(&system().silent("n1", Endpoint::Events).done());
+        assert!(matches!(blind.standing(entity), Standing::Unknown(_)));
+    }
+
+    #[test]
+    fn a_limit_that_was_not_read_this_time_ends_nothing() {
+        let unread =
+            System::of(1).account("APP", 10, -1, -1).connect("n1", "APP", "u", 9, plain).with(|snapshot| {
+                for account in snapshot.accounts.values_mut() {
+                    account.limits = crate::snapshot::Limits::Unread("no answer".into());
+                }
+            });
+        let judgement = judge::<ConnectionLimit>(&unread.done());
+        assert!(judgement.firing.is_empty());
+        assert!(matches!(judgement.standing(&Entity::account("APP", None)), Standing::Unknown(_)));
+    }
+
+    #[test]
+    fn a_missing_server_leaves_what_is_over_firing_and_the_rest_unknown() {
+        let system = || {
+            System::of(3)
+                .account("FULL", 10, -1, -1)
+                .account("FINE", 10, -1, -1)
+                .connect("n1", "FULL", "u", 9, plain)
+                .connect("n2", "FINE", "u", 5, plain)
+        };
+        let judgement = judge::<ConnectionLimit>(&system().gone("n3").done());
+        assert_eq!(&*only(&judgement).0.id, "FULL");
+        let standing = judgement.standing(&Entity::account("FINE", None));
+        assert_eq!(standing, Standing::Unknown("server n3 did not answer ACCOUNT STATZ".into()));
+        let judgement = judge::<ConnectionLimit>(&system().silent("n2", Endpoint::AccountStatz).done());
+        assert_eq!(judgement.unknown_rows()[0].entity.as_ref(), "*");
+    }
+
+    #[test]
+    fn churn_and_leaks_are_told_with_numbers() {
+        let before = System::of(1).account("APP", 100, -1, -1).connect("n1", "APP", "u", 80, plain).done();
+        let now = System::of(1)
+            .at(30)
+            .account("APP", 100, -1, -1)
+            .connect("n1", "APP", "u", 60, plain)
+            .connect("n1", "APP", "leaky", 32, |c, _| {
+                c.in_msgs = 0;
+                c.last_activity = "2023-11-14T22:00:00Z".into();
+            })
+            .with(|snapshot| snapshot.accounts.values_mut().for_each(|account| account.events.closed = 7));
+        let judgement = judge_with::<ConnectionLimit>(&now.done(), Some(&before), &[]);
+        let firing = only(&judgement).1;
+        assert_eq!(
+            firing.evidence["churn"],
+            json!({"opened": 19, "closed": 7, "net": 12, "opened_per_minute": 38.0})
+        );
+        assert_eq!(firing.evidence["idle_without_messages"], json!({"connections": 32, "percent": 34.8}));
+        assert!(firing.remediation[0].starts_with("32 connections (34.8 %) never carried a message"));
+    }
+}

@@ -1,0 +1,304 @@
+//! OPT_BALANCE_002: a server with far more connections than the others of its cluster.
+
+use crate::check::{
+    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
+    Thresholds, Validate, Verdict, at_least, percent_of, rounded,
+};
+use crate::checks::evidence::{DOMINANT, OnServer, ServerShare, by_server, sweep_gaps_at};
+use crate::snapshot::{Endpoint, Server};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// See [`Rule::META`].
+pub(super) struct ConnectionHotspot;
+
+/// When it fires.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Fire when a server has more than this many times its cluster's average.
+    ratio: f64,
+    /// Leave out servers with fewer connections than this.
+    min_connections: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { ratio: 2.0, min_connections: 100 }
+    }
+}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        if !(self.ratio > 1.0 && self.ratio.is_finite()) {
+            // A ratio of 1 or less would name a server of every cluster.
+            return Err(OutOfRange {
+                key: "ratio",
+                value: self.ratio.to_string(),
+                expected: "a number above 1",
+            });
+        }
+        at_least("min_connections", self.min_connections, 1)
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// The server's connections as a multiple of the average.
+    times_average: f64,
+    /// Average connections of the cluster's servers, this one included.
+    average: f64,
+    /// All servers of the cluster, those without connections included, the fullest first.
+    servers: Vec<ServerShare>,
+    /// Who has most connections on the hot server.
+    top: OnServer,
+    /// What the sweep over the hot server's connections did not bring.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sweep_incomplete: Vec<String>,
+}
+
+impl Rule for ConnectionHotspot {
+    const META: Meta = Meta {
+        id: "OPT_BALANCE_002",
+        name: "Connection Hotspot",
+        severity: Severity::Info,
+        category: Category::Saturation,
+        kind: Kind::Optimization,
+        entity: EntityType::Server,
+        group: Some("balance"),
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        rule: "A server has more than 2 times the average connections of its cluster's servers, and at least 100.",
+        why: "A hot server reaches its limits first while the others idle, and when it goes down most clients \
+              reconnect at once.\n\n\
+              The average is over all servers of the cluster, the hot one and empty ones included. With two servers \
+              the ratio cannot exceed 2, so that a cluster of two never fires by default.\n\n\
+              What is compared is the number of client connections that the servers themselves report (VARZ), without \
+              this agent's own. It does not depend on the sweep over connections, which only fills the evidence. \
+              Leafnodes, routes and gateways do not count.",
+        remedy: &[
+            "Give clients the URLs of all servers of the cluster; libraries pick one at random.",
+            "Let DNS answer with all addresses and a short TTL, and do not use a sticky load balancer.",
+            "Once clients know all servers, put the hot one into lame-duck mode: its clients move to the others.",
+        ],
+        needs: &[Endpoint::Varz],
+        evidence_from: &[Endpoint::Connz],
+        scope: Scope::Cluster,
+        partial: Partial::CannotFire,
+    };
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        let clusters = context.now.clusters();
+        clusters
+            .into_iter()
+            .flat_map(|(name, servers)| judge_cluster(context, thresholds, name, &servers))
+            .collect()
+    }
+}
+
+/// The number that the server reports, without the agent's own connections where the sweep told them apart.
+fn connections(server: &Server) -> Option<u64> {
+    let own = server.fold.as_ref().map_or(0, |fold| fold.own);
+    Some(server.vars.as_ref()?.connections.saturating_sub(own))
+}
+
+fn judge_cluster(
+    context: &Context<'_>,
+    thresholds: &Thresholds<Limits>,
+    cluster: &Name,
+    servers: &[&Server],
+) -> Vec<Verdict> {
+    let counts: Vec<(&Server, u64)> =
+        servers.iter().filter_map(|server| Some((*server, connections(server)?))).collect();
+    let whole = counts.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+    let average = whole as f64 / counts.len() as f64;
+    let hot = counts.iter().filter_map(|(server, count)| {
+        let entity = Entity::server(&server.name, Some(cluster));
+        let limits = thresholds.of(&entity);
+        let fires = *count >= limits.min_connections && *count as f64 > limits.ratio * average;
+        fires.then_some((server, entity, *count, limits.ratio))
+    });
+    hot.map(|(server, entity, count, ratio)| {
+        let times = count as f64 / average;
+        let summary = format!(
+            "server {} has {count} client connections, {times:.1} times the average of cluster {cluster} ({average:.1})",
+            server.name,
+        );
+        let observed = Observed {
+            percent: percent_of(count, whole),
+            ..Observed::count(count, rounded(ratio * average), "connections")
+        };
+        let evidence = Evidence {
+            times_average: to_tenth(times),
+            average: to_tenth(average),
+            servers: by_server(context.now, counts.iter().map(|(server, count)| (server.id.clone(), *count))),
+            top: OnServer::of(context.now, server),
+            sweep_incomplete: sweep_gaps_at(context.now, &server.name),
+        };
+        let remediation = remediation(server, &evidence);
+        Verdict::firing(entity, summary, observed, &evidence, remediation)
+    })
+    .collect()
+}
+
+fn to_tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
+    let clients = server.fold.as_ref().map_or(0, |fold| fold.clients);
+    let mut steps = Vec::new();
+    let dominant = |list: &crate::checks::evidence::TopList| {
+        list.leading(clients)
+            .filter(|(_, share)| *share >= DOMINANT)
+            .map(|(name, share)| (name.clone(), share))
+    };
+    if let Some((account, share)) = dominant(&evidence.top.accounts) {
+        steps.push(format!(
+            "{share:.1} % of the connections here belong to account {account}: begin with its clients."
+        ));
+    }
+    if let Some((address, share)) = dominant(&evidence.top.addresses) {
+        steps.push(format!(
+            "{share:.1} % come from the address {address}: one host, or a proxy that always picks this server."
+        ));
+    }
+    steps.push("Give clients the URLs of all servers of the cluster.".into());
+    steps.push(
+        "Let DNS answer with all addresses and a short TTL, and do not use a sticky load balancer.".into(),
+    );
+    steps.push(format!(
+        "Once clients know all servers, put server {} into lame-duck mode: its clients move to the others.",
+        server.name
+    ));
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Settings, Standing};
+    use crate::checks::laws::{judge, judge_set, only};
+    use crate::snapshot::build::System;
+    use serde_json::json;
+
+    type Check = ConnectionHotspot;
+
+    fn plain(_: &mut crate::wire::connz::Connection<'_>, _: u64) {}
+
+    fn system(counts: [u64; 3]) -> System {
+        let mut system = System::of(3);
+        for (name, count) in ["n1", "n2", "n3"].into_iter().zip(counts) {
+            system = system.connect(name, "APP", "u", count, plain);
+        }
+        system
+    }
+
+    fn server(name: &str) -> Entity {
+        Entity::server(&name.into(), Some(&"east".into()))
+    }
+
+    #[test]
+    fn fires_over_twice_the_average_and_not_at_it() {
+        // 200 of 300: exactly twice the average of 100.
+        let judgement = judge::<Check>(&system([200, 50, 50]).done());
+        assert!(judgement.firing.is_empty());
+        assert_eq!(judgement.standing(&server("n1")), Standing::Clear);
+        let judgement = judge::<Check>(&system([201, 50, 49]).done());
+        let (entity, firing) = only(&judgement);
+        assert_eq!(entity, &server("n1"));
+        assert_eq!(
+            firing.summary,
+            "server n1 has 201 client connections, 2.0 times the average of cluster east (100.0)"
+        );
+        assert_eq!(
+            json!(firing.observed),
+            json!({"value": 201, "percent": 67.0, "threshold": 200.0, "unit": "connections"})
+        );
+        assert_eq!(
+            firing.evidence["servers"],
+            json!([{"server": "n1", "connections": 201, "percent": 67.0},
+                   {"server": "n2", "connections": 50, "percent": 16.7},
+                   {"server": "n3", "connections": 49, "percent": 16.3}])
+        );
+        assert!(firing.remediation[0].starts_with("100.0 % of the connections here belong to account APP"));
+    }
+
+    #[test]
+    fn empty_servers_count_and_small_numbers_do_not() {
+        let judgement = judge::<Check>(&system([100, 0, 0]).done());
+        assert_eq!(only(&judgement).1.evidence["times_average"], 3.0);
+        assert!(judge::<Check>(&system([99, 0, 0]).done()).firing.is_empty());
+        assert!(judge::<Check>(&system([0, 0, 0]).done()).firing.is_empty());
+    }
+
+    #[test]
+    fn two_servers_one_server_and_none_of_a_cluster_never_fire() {
+        let two = System::of(2).connect("n1", "APP", "u", 500, plain);
+        assert!(judge::<Check>(&two.done()).firing.is_empty());
+        assert!(
+            judge::<Check>(&System::of(1).connect("n1", "APP", "u", 500, plain).done()).firing.is_empty()
+        );
+        let mut apart = System::of(0);
+        for name in ["a", "b", "c"] {
+            apart.add_server(name, None);
+        }
+        assert!(judge::<Check>(&apart.connect("a", "APP", "u", 500, plain).done()).firing.is_empty());
+    }
+
+    #[test]
+    fn clusters_are_judged_apart() {
+        let mut system = system([150, 10, 10]);
+        system.add_server("w1", Some("west"));
+        system = system.connect("w1", "APP", "u", 1000, plain);
+        assert_eq!(only(&judge::<Check>(&system.done())).0, &server("n1"));
+    }
+
+    #[test]
+    fn the_agents_own_connection_does_not_matter() {
+        let system = system([200, 50, 50]).own_next("n1").connect("n1", "SYS", "agent", 1, plain);
+        let snapshot = system.done();
+        assert_eq!(snapshot.servers["ID-n1"].vars.as_ref().unwrap().connections, 201);
+        assert!(judge::<Check>(&snapshot).firing.is_empty());
+    }
+
+    #[test]
+    fn a_missing_server_of_the_cluster_makes_it_unknown() {
+        for judgement in [
+            judge::<Check>(&system([300, 0, 0]).silent("n3", Endpoint::Varz).done()),
+            judge::<Check>(&system([300, 0, 0]).gone("n3").done()),
+        ] {
+            assert!(judgement.firing.is_empty());
+            assert_eq!(
+                judgement.standing(&server("n1")),
+                Standing::Unknown("server n3 did not answer VARZ".into())
+            );
+            assert_eq!(&*judgement.unknown_rows()[0].entity, "*/east");
+        }
+        // The sweep only fills the evidence.
+        let judgement = judge::<Check>(&system([300, 0, 0]).silent("n1", Endpoint::Connz).done());
+        assert_eq!(
+            only(&judgement).1.evidence["sweep_incomplete"],
+            json!(["server n1 did not answer CONNZ"])
+        );
+    }
+
+    #[test]
+    fn thresholds_out_of_range_are_refused() {
+        for (key, bad) in
+            [("ratio", json!(1)), ("ratio", json!(0)), ("ratio", json!(-2)), ("min_connections", json!(0))]
+        {
+            let base = [(key.to_owned(), bad)].into_iter().collect();
+            let error = Thresholds::<Limits>::new(&Settings { base, ..Settings::default() }).unwrap_err();
+            assert_eq!(error.key.as_deref(), Some(key));
+        }
+        let base = json!({"ratio": 1.5, "min_connections": 10}).as_object().cloned().unwrap();
+        let settings = Settings { base, ..Settings::default() };
+        let judgement = judge_set::<Check>(&system([11, 5, 5]).done(), None, &[], &settings);
+        assert_eq!(only(&judgement).0, &server("n1"));
+    }
+}

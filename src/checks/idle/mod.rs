@@ -1,0 +1,8 @@
+//! What is held open without use.
+
+use crate::check::Entry;
+
+mod opt_idle_007;
+
+/// In the order of their ids.
+pub const CHECKS: &[Entry] = &[Entry::of::<opt_idle_007::IdleClientConnections>()];

@@ -1,0 +1,512 @@
+//! Compiled for tests only. Helpers for the tests of checks, and laws that hold for every check of the catalogue.
+
+use super::{RETIRED, catalogue, find};
+use crate::check::{
+    Context, DeclaredLimits, Entity, Entry, Firing, Judgement, Partial, Rule, Scope, Settings, Standing,
+    evaluate,
+};
+use crate::snapshot::build::{System, at};
+use crate::snapshot::{
+    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, Snapshot, SubscriptionShape,
+    Version,
+};
+use crate::text::Name;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+/// Judges a snapshot with default thresholds.
+pub(crate) fn judge<R: Rule>(now: &Snapshot) -> Judgement {
+    judge_with::<R>(now, None, &[])
+}
+
+/// Judges with default thresholds, a previous epoch (which is also the history) and declared limits.
+pub(crate) fn judge_with<R: Rule>(
+    now: &Snapshot,
+    previous: Option<&Snapshot>,
+    declared: &[(&str, DeclaredLimits)],
+) -> Judgement {
+    judge_set::<R>(now, previous, declared, &Settings::default())
+}
+
+/// The same with settings.
+pub(crate) fn judge_set<R: Rule>(
+    now: &Snapshot,
+    previous: Option<&Snapshot>,
+    declared: &[(&str, DeclaredLimits)],
+    settings: &Settings,
+) -> Judgement {
+    judge_entry(&Entry::of::<R>(), now, previous, declared, settings)
+}
+
+/// The same for a check of the catalogue. The follow-ups are decided as well, so that they cannot fail unseen.
+pub(crate) fn judge_entry(
+    entry: &Entry,
+    now: &Snapshot,
+    previous: Option<&Snapshot>,
+    declared: &[(&str, DeclaredLimits)],
+    settings: &Settings,
+) -> Judgement {
+    let declared: BTreeMap<_, _> =
+        declared.iter().map(|(name, limits)| ((*name).to_owned(), limits.clone())).collect();
+    let mut history = History::default();
+    if let Some(previous) = previous {
+        history.push(previous);
+    }
+    let context = Context { now, previous, history: &history, declared: &declared };
+    let rule = entry.configure(settings).unwrap();
+    rule.follow_ups(&context);
+    evaluate(entry, rule.as_ref(), entry.meta.severity, &context)
+}
+
+fn judge_default(entry: &Entry, now: &Snapshot) -> Judgement {
+    judge_entry(entry, now, None, &[], &Settings::default())
+}
+
+/// The only firing verdict.
+#[track_caller]
+pub(crate) fn only(judgement: &Judgement) -> (&Entity, &Firing) {
+    assert_eq!(judgement.firing.len(), 1, "{judgement:?}");
+    let (entity, firing) = &judgement.firing[0];
+    (entity, firing)
+}
+
+#[test]
+fn ids_are_unique_well_formed_in_order_and_never_reused() {
+    let mut ids = BTreeSet::new();
+    for entry in catalogue() {
+        let meta = entry.meta;
+        for id in [meta.id].iter().chain(meta.aliases) {
+            assert!(ids.insert(id.to_uppercase()), "{id} is taken");
+            assert!(!RETIRED.contains(id), "{id} is retired");
+        }
+        let (family, number) = meta.id.rsplit_once('_').unwrap();
+        assert!(number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()), "{}", meta.id);
+        assert!(
+            !family.is_empty() && family.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'),
+            "{}",
+            meta.id
+        );
+        assert_eq!(find(&meta.id.to_lowercase()).unwrap().meta.id, meta.id);
+    }
+    for family in super::FAMILIES {
+        assert!(family.is_sorted_by_key(|entry| entry.meta.id), "{family:?}");
+    }
+    assert!(find("ACCOUNTS_000").is_none());
+}
+
+#[test]
+fn every_text_is_complete() {
+    for Entry { meta, .. } in catalogue() {
+        let id = meta.id;
+        assert!(!meta.name.is_empty() && meta.name.len() <= 40 && !meta.name.ends_with('.'), "{id}");
+        assert!(meta.rule.ends_with('.') && !meta.rule.contains('\n'), "{id}: the rule is one sentence");
+        assert!(!meta.remedy.is_empty() && !meta.why.is_empty() && !meta.needs.is_empty(), "{id}");
+        assert!(
+            meta.why.split("\n\n").all(|paragraph| paragraph.ends_with(['.', '!'])),
+            "{id}: {}",
+            meta.why
+        );
+        for text in [meta.name, meta.rule, meta.why].iter().chain(meta.remedy) {
+            assert!(!text.contains("  ") && text.trim() == *text, "{id}: spaces in {text:?}");
+            assert!(text.len() <= 2500, "{id}: {} bytes", text.len());
+        }
+        assert!(meta.remedy.iter().all(|step| step.ends_with('.')), "{id}: steps are sentences");
+        let both = meta.needs.iter().find(|need| meta.evidence_from.contains(need));
+        assert!(both.is_none(), "{id}: what the verdict needs is there for the evidence as well");
+        let optimization = meta.kind == crate::check::Kind::Optimization;
+        assert_eq!(meta.group.is_some(), optimization, "{id}: optimizations are listed by group");
+        assert_eq!(id.starts_with("OPT_"), optimization, "{id}");
+        assert!(
+            Version::parse(&format!("{}.0", meta.since)).or_else(|| Version::parse(meta.since)).is_some(),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn every_threshold_is_described_and_its_default_is_accepted() {
+    for entry in catalogue() {
+        let id = entry.meta.id;
+        let defaults = entry.defaults();
+        let schema = entry.thresholds_schema().to_value();
+        let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+        assert_eq!(
+            properties.keys().collect::<BTreeSet<_>>(),
+            defaults.keys().collect::<BTreeSet<_>>(),
+            "{id}"
+        );
+        for (key, property) in &properties {
+            let description = property["description"].as_str().unwrap_or_default();
+            assert!(description.ends_with('.'), "{id}.{key} is not described: {description:?}");
+            assert!(!defaults[key].is_null(), "{id}.{key} has no default");
+        }
+        assert_eq!(schema["additionalProperties"], json!(false), "{id} takes unknown thresholds");
+        assert!(jsonschema::is_valid(&schema, &Value::Object(defaults.clone())), "{id}");
+        let settings = Settings { base: defaults.clone(), ..Settings::default() };
+        assert_eq!(entry.configure(&settings).unwrap().thresholds(), defaults, "{id}");
+        assert_eq!(entry.configure(&Settings::default()).unwrap().thresholds(), defaults, "{id}");
+
+        let base = [("no_such_threshold".to_owned(), json!(1))].into_iter().collect();
+        let error = entry.configure(&Settings { base, ..Settings::default() }).err().unwrap();
+        assert_eq!(error.key.as_deref(), Some("no_such_threshold"), "{id}");
+        for key in defaults.keys() {
+            for bad in [json!(null), json!(-1), json!([]), json!({}), json!("x")] {
+                let base = [(key.clone(), bad.clone())].into_iter().collect();
+                let error = entry.configure(&Settings { base, ..Settings::default() }).err();
+                let error = error.unwrap_or_else(|| panic!("{id}.{key} = {bad} is accepted"));
+                assert_eq!(error.key.as_ref(), Some(key), "{id}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_known_is_unknown() {
+    let empty = Snapshot::empty(1_700_000_000, at(0));
+    let mut unanswered = System::of(2);
+    for endpoint in ASKED {
+        unanswered = unanswered.silent("n1", endpoint).silent("n2", endpoint);
+    }
+    for snapshot in [empty, unanswered.done()] {
+        for entry in catalogue() {
+            let judgement = judge_default(entry, &snapshot);
+            assert!(judgement.firing.is_empty() && judgement.nothing.is_some(), "{judgement:?}");
+            let entity = Entity::account("APP", None);
+            assert!(matches!(judgement.standing(&entity), Standing::Unknown(_)));
+            assert_eq!(judgement.unknown_rows().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_healthy_system_gives_nothing() {
+    let mut system = System::of(3);
+    for account in ["APP", "BATCH", "SYS"] {
+        system = system.account(account, 1000, 1000, 10);
+        for server in ["n1", "n2", "n3"] {
+            system = system
+                .connect(server, account, "web", 30, |c, i| c.subscriptions = i)
+                .connect(server, account, "worker", 20, |c, i| c.ip = format!("10.0.1.{i}").into())
+                .connect(server, account, "leaf", 1, |c, _| c.kind = "Leafnode".into());
+        }
+    }
+    let healthy = system.with(|snapshot| {
+        for on in snapshot.accounts.values_mut().flat_map(|account| account.servers.values_mut()) {
+            on.subscriptions = Some(500);
+        }
+    });
+    let snapshot = healthy.done();
+    for entry in catalogue() {
+        let judgement = judge_entry(entry, &snapshot, Some(&snapshot), &[], &Settings::default());
+        assert!(judgement.firing.is_empty(), "{judgement:?}");
+        assert!(judgement.unknown_rows().is_empty() && judgement.evaluated(), "{judgement:?}");
+    }
+}
+
+const ASKED: [Endpoint; 5] =
+    [Endpoint::Varz, Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Accountz, Endpoint::Events];
+const SERVERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
+const MANY: u64 = 1 << 62;
+
+#[derive(Debug, Clone)]
+struct AnyServer {
+    name: String,
+    cluster: Option<&'static str>,
+    version: Option<Version>,
+    max_connections: i64,
+    max_subscriptions: Option<i64>,
+    more_connections: u64,
+    rejected: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct AnyGroup {
+    server: usize,
+    account: usize,
+    user: String,
+    n: u64,
+    kind: &'static str,
+    name: String,
+    ip: String,
+    last_activity: &'static str,
+    in_msgs: i64,
+    subscriptions: u64,
+    user_limit: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+struct AnyAccount {
+    id: String,
+    limits: Limits,
+    subscriptions: Option<u64>,
+    refused: u64,
+}
+
+/// What any number of servers might say.
+#[derive(Debug, Clone)]
+struct World {
+    second: i64,
+    servers: Vec<AnyServer>,
+    accounts: Vec<AnyAccount>,
+    groups: Vec<AnyGroup>,
+    gone: Vec<bool>,
+    system_account: usize,
+}
+
+fn any_name() -> impl Strategy<Value = String> {
+    prop_oneof![
+        3 => prop::sample::select(vec!["APP", "u", "n1", "a.b c*>", "", "[token]", "[hidden]", "[REDACTED]", "%", "\u{0}\n\"", "ü/ö"])
+            .prop_map(str::to_owned),
+        1 => "\\PC{0,20}",
+        1 => Just("long ".repeat(300)),
+    ]
+}
+
+fn any_limit() -> impl Strategy<Value = i64> {
+    prop::sample::select(vec![-1, 0, 1, 10, 100, 120, i64::MAX, i64::MIN])
+}
+
+prop_compose! {
+    fn any_server()(
+        name in prop::option::of(any_name()),
+        cluster in prop::sample::select(vec![Some("east"), Some("east"), Some("west"), Some(""), None]),
+        version in prop::sample::select(vec![
+            None, Some(Version(2, 9, 10)), Some(Version(2, 10, 26)), Some(Version(2, 12, 5)), Some(Version(2, 15, 1)),
+        ]),
+        max_connections in any_limit(),
+        max_subscriptions in prop::option::of(any_limit()),
+        more_connections in prop::sample::select(vec![0, 0, 1, 500, MANY]),
+        rejected in prop::option::of(any::<u64>()),
+    ) -> AnyServer {
+        let name = name.unwrap_or_default();
+        AnyServer { name, cluster, version, max_connections, max_subscriptions, more_connections, rejected }
+    }
+}
+
+prop_compose! {
+    fn any_group()(
+        (server, account) in (0..SERVERS.len(), 0usize..3),
+        user in any_name(),
+        n in prop::sample::select(vec![0u64, 1, 9, 12, 101, 130]),
+        kind in prop::sample::select(vec!["", "Client", "Client", "Client", "Leafnode"]),
+        (name, ip) in (any_name(), any_name()),
+        last_activity in prop::sample::select(vec![
+            "", "x", "2023-11-14T22:13:20Z", "2023-11-14T22:08:19Z", "1700-01-01T00:00:00Z", "9999-12-31T23:59:59Z",
+        ]),
+        in_msgs in prop::sample::select(vec![0i64, 0, 1, -1]),
+        subscriptions in prop::sample::select(vec![0u64, 9, 95, 110, u64::MAX]),
+        user_limit in prop::option::of(any_limit()),
+    ) -> AnyGroup {
+        AnyGroup { server, account, user, n, kind, name, ip, last_activity, in_msgs, subscriptions, user_limit }
+    }
+}
+
+prop_compose! {
+    fn any_account()(
+        id in any_name(),
+        limits in prop_oneof![
+            Just(Limits::NotVisible),
+            Just(Limits::None),
+            Just(Limits::Unread("no answer".into())),
+            (any_limit(), any_limit(), any_limit()).prop_map(|(connections, subscriptions, leafnodes)| {
+                Limits::Jwt(AccountLimits { connections, subscriptions, leafnodes })
+            }),
+        ],
+        subscriptions in prop::sample::select(vec![None, Some(0), Some(95), Some(u64::MAX)]),
+        refused in 0u64..2,
+    ) -> AnyAccount {
+        AnyAccount { id, limits, subscriptions, refused }
+    }
+}
+
+prop_compose! {
+    fn any_world()(
+        second in -100i64..100,
+        servers in prop::collection::vec(any_server(), SERVERS.len()),
+        accounts in prop::collection::vec(any_account(), 3),
+        groups in prop::collection::vec(any_group(), 0..8),
+        gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
+        system_account in 0usize..6,
+    ) -> World {
+        World { second, servers, accounts, groups, gone, system_account }
+    }
+}
+
+type Loss = (usize, Endpoint);
+
+fn any_losses() -> impl Strategy<Value = Vec<Loss>> {
+    prop::collection::vec((0..SERVERS.len(), prop::sample::select(ASKED.to_vec())), 0..6)
+}
+
+impl World {
+    /// The snapshot of it, without the answers that were lost.
+    fn snapshot(&self, lost: &[Loss]) -> Snapshot {
+        let mut system = System::of(0).at(self.second);
+        for (slot, spec) in SERVERS.iter().zip(&self.servers) {
+            system.add_server(slot, spec.cluster);
+            let server = system.server_mut(slot);
+            server.version = spec.version;
+            let vars = server.vars.as_mut().unwrap();
+            vars.max_connections = spec.max_connections;
+            vars.max_subscriptions = spec.max_subscriptions;
+            vars.connections = spec.more_connections;
+            vars.total_connections = spec.more_connections;
+        }
+        for &(server, endpoint) in lost {
+            system = match endpoint {
+                Endpoint::Connz => system.without_sweep(SERVERS[server]),
+                _ => system.silent(SERVERS[server], endpoint),
+            };
+        }
+        for group in &self.groups {
+            let account = &self.accounts[group.account].id;
+            system = system.connect(SERVERS[group.server], account, &group.user, group.n, |c, _| {
+                c.kind = group.kind.into();
+                c.name = group.name.clone().into();
+                c.ip = group.ip.clone().into();
+                c.last_activity = group.last_activity.into();
+                c.in_msgs = group.in_msgs;
+                c.subscriptions = group.subscriptions;
+            });
+        }
+        for account in &self.accounts {
+            let entry = system.entry(&account.id);
+            entry.limits = account.limits.clone();
+            entry.events.refused_connections = account.refused;
+            entry.events.refused_subscriptions = account.refused;
+            entry.servers.values_mut().for_each(|on| on.subscriptions = account.subscriptions);
+        }
+        for (slot, _) in SERVERS.iter().zip(&self.gone).filter(|(_, gone)| **gone) {
+            system = system.gone(slot);
+        }
+        let mut snapshot = system.done();
+        if let Some(account) = self.accounts.get(self.system_account) {
+            snapshot.system_account = account.id.as_str().into();
+        }
+        for group in &self.groups {
+            // Two accounts may have a user of the same name, and only one of them may have been seen.
+            let account = snapshot.accounts.get_mut(&*self.accounts[group.account].id);
+            let users = account.into_iter().flat_map(|account| account.fold.users.iter_mut());
+            let user = users.into_iter().find(|(id, _)| ***id == *group.user);
+            user.into_iter().for_each(|(_, user)| user.subscription_limit = group.user_limit);
+        }
+        for (slot, spec) in SERVERS.iter().zip(&self.servers) {
+            let id: Name = format!("ID-{slot}").into();
+            if let Some(server) = snapshot.servers.get_mut(&id) {
+                server.name =
+                    if spec.name.is_empty() { server.name.clone() } else { spec.name.as_str().into() };
+                let cluster = server.cluster.clone();
+                snapshot.coverage.present.insert(id.clone(), (server.name.clone(), cluster));
+                snapshot.follow_ups.rejected.extend(spec.rejected.map(|rejected| (id, rejected)));
+            }
+        }
+        for account in &self.accounts {
+            let first_tokens = vec![Counted { name: account.id.as_str().into(), count: u64::MAX }];
+            let shape =
+                SubscriptionShape { inbox: account.refused, listed: 1 << account.refused, first_tokens };
+            let row = ConnectionSubscriptions { server: "ID-n1".into(), cid: 1, shape };
+            snapshot.follow_ups.subscriptions.insert(account.id.as_str().into(), vec![row.clone(), row]);
+        }
+        for &(server, endpoint) in lost {
+            let id: Name = format!("ID-{}", SERVERS[server]).into();
+            match endpoint {
+                Endpoint::Varz => {
+                    snapshot.servers.get_mut(&id).into_iter().for_each(|server| server.vars = None);
+                }
+                Endpoint::AccountStatz => snapshot.accounts.values_mut().for_each(|account| {
+                    account.servers.remove(&id);
+                }),
+                _ => {}
+            }
+        }
+        snapshot
+    }
+}
+
+static EVIDENCE: LazyLock<BTreeMap<&'static str, jsonschema::Validator>> = LazyLock::new(|| {
+    let schema = |entry: &Entry| jsonschema::validator_for(&entry.evidence_schema().to_value()).unwrap();
+    catalogue().map(|entry| (entry.meta.id, schema(entry))).collect()
+});
+
+/// Whether the answers that an entity's verdict depends on have a gap.
+fn has_gap(entry: &Entry, snapshot: &Snapshot, entity: &Entity) -> bool {
+    let gaps = entry.meta.needs.iter().flat_map(|need| snapshot.coverage.gaps(*need));
+    let mut gaps = gaps.filter(|gap| match entry.meta.scope {
+        Scope::System => true,
+        Scope::Cluster => gap.cluster == entity.cluster,
+        Scope::Server => Some(&gap.server) == entity.server.as_ref(),
+    });
+    gaps.next().is_some()
+}
+
+fn same(a: &Entity, b: &Entity) -> bool {
+    crate::check::same(a, b)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_snapshot_is_judged_without_a_panic_and_findings_are_whole(
+        now in any_world(), before in any_world(), lost in any_losses(),
+    ) {
+        let (now, before) = (now.snapshot(&lost), before.snapshot(&[]));
+        for entry in catalogue() {
+            let id = entry.meta.id;
+            let judgement = judge_entry(entry, &now, Some(&before), &[], &Settings::default());
+            for (entity, firing) in &judgement.firing {
+                prop_assert_eq!(entity.kind, entry.meta.entity);
+                prop_assert!(!firing.summary.is_empty() && !firing.remediation.is_empty(), "{}", id);
+                prop_assert!(firing.observed.percent.is_none_or(f64::is_finite), "{id}: {:?}", firing.observed);
+                let errors: Vec<_> =
+                    EVIDENCE[id].iter_errors(&firing.evidence).map(|error| error.to_string()).collect();
+                prop_assert!(errors.is_empty(), "{id}: {errors:?} in {}", firing.evidence);
+                let twins = judgement.firing.iter().filter(|(other, _)| same(other, entity)).count();
+                prop_assert_eq!(twins, 1, "{} names an entity twice: {:?}", id, entity);
+                if entry.meta.partial == Partial::CannotFire {
+                    prop_assert!(!has_gap(entry, &now, entity), "{id} fires with a gap: {entity:?}");
+                }
+            }
+            let rows = judgement.unknown_rows();
+            prop_assert!(rows.iter().all(|row| !row.reason.is_empty() && row.check == id));
+        }
+    }
+
+    #[test]
+    fn fewer_answers_never_make_anything_fire_or_clear(world in any_world(), lost in any_losses()) {
+        let (full, partial) = (world.snapshot(&[]), world.snapshot(&lost));
+        for entry in catalogue() {
+            let id = entry.meta.id;
+            let (full, judged) = (judge_default(entry, &full), judge_default(entry, &partial));
+            for (entity, _) in &judged.firing {
+                let before = full.firing.iter().any(|(other, _)| same(other, entity));
+                prop_assert!(before, "{id} fires for {entity:?} because answers are missing");
+            }
+            for (entity, _) in &full.firing {
+                let still = judged.firing.iter().any(|(other, _)| same(other, entity));
+                if !still && has_gap(entry, &partial, entity) {
+                    let standing = judged.standing(entity);
+                    prop_assert!(matches!(standing, Standing::Unknown(_)), "{id} clears {entity:?} with a gap");
+                }
+            }
+        }
+    }
+}
+
+/// The laws above would hold for a catalogue that never fires.
+#[test]
+fn arbitrary_snapshots_provoke_every_check() {
+    use proptest::strategy::ValueTree;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut silent: BTreeSet<&str> = catalogue().map(|entry| entry.meta.id).collect();
+    for _ in 0..500 {
+        let snapshot = any_world().new_tree(&mut runner).unwrap().current().snapshot(&[]);
+        silent.retain(|id| judge_default(find(id).unwrap(), &snapshot).firing.is_empty());
+        if silent.is_empty() {
+            return;
+        }
+    }
+    panic!("never fired: {silent:?}");
+}

@@ -1,0 +1,84 @@
+//! The catalogue: a file per check, a list per family, and the families in order.
+
+pub mod accounts;
+pub mod balance;
+mod evidence;
+pub mod idle;
+pub mod server;
+pub mod user;
+
+use crate::check::{Entity, Entry, Judge, Severity};
+use crate::snapshot::Endpoint;
+use crate::text::Name;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Every family, in the order in which the catalogue is printed.
+const FAMILIES: &[&[Entry]] =
+    &[accounts::CHECKS, server::CHECKS, user::CHECKS, balance::CHECKS, idle::CHECKS];
+
+/// Ids of checks that are no longer in the catalogue. Operators have silenced and routed by them, so that none is
+/// given to another check.
+pub const RETIRED: &[&str] = &[];
+
+/// Every check of the catalogue.
+pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
+    FAMILIES.iter().copied().flatten()
+}
+
+/// The check with this id or alias, in any case.
+pub fn find(id: &str) -> Option<&'static Entry> {
+    let is = |other: &&str| other.eq_ignore_ascii_case(id);
+    catalogue().find(|entry| is(&entry.meta.id) || entry.meta.aliases.iter().any(is))
+}
+
+/// An enabled check with its settings.
+pub struct ActiveCheck {
+    /// Its entry in the catalogue.
+    pub entry: &'static Entry,
+    /// The rule with its thresholds.
+    pub judge: Box<dyn Judge>,
+    /// Its severity after the operator's override.
+    pub severity: Severity,
+}
+
+impl std::fmt::Debug for ActiveCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ActiveCheck").field(&self.entry.meta.id).finish()
+    }
+}
+
+/// The enabled checks.
+#[derive(Debug)]
+pub struct ActiveChecks {
+    /// In the order of the catalogue.
+    pub checks: Vec<ActiveCheck>,
+    /// How many the configuration disables.
+    pub disabled: u64,
+}
+
+/// How long a connection without messages may be idle where no enabled check says otherwise.
+const IDLE_AFTER: Duration = Duration::from_secs(300);
+
+impl ActiveChecks {
+    /// The requests that verdicts need, those that their evidence is made from, and those that every epoch begins with.
+    pub fn requests(&self) -> BTreeSet<Endpoint> {
+        // The roll call; and VARZ, which tells the system account and the cluster of every server.
+        let mut requests = BTreeSet::from([Endpoint::Statsz, Endpoint::Varz]);
+        for check in &self.checks {
+            requests.extend(check.entry.meta.needs);
+            requests.extend(check.entry.meta.evidence_from);
+        }
+        requests
+    }
+
+    /// How long a connection of this user may be idle without a message before it counts as silent: the threshold
+    /// `idle` of the enabled check that has one. The fold has to know it before anything is judged.
+    pub fn idle_after(&self, account: &str, user: &str, user_name: Option<&Name>) -> Duration {
+        let entity = Entity::connections(account, None, user, user_name);
+        self.checks.iter().find_map(|check| check.judge.duration_for("idle", &entity)).unwrap_or(IDLE_AFTER)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod laws;

@@ -1,0 +1,436 @@
+//! USER_002: one user identity has very many connections.
+
+use crate::check::{
+    AccountLimit, Category, Context, Entity, EntityType, Kind, LimitView, Meta, Observed, OutOfRange,
+    Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, at_least, count, percent_of,
+};
+use crate::checks::evidence::{
+    DOMINANT, LIKELY, ServerShare, Silent, TopList, by_server, in_words, rfc3339, sweep_gaps,
+};
+use crate::snapshot::{Account, Endpoint, HIDDEN, TOKEN, UNAUTHENTICATED, UserFold};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// See [`Rule::META`].
+pub(super) struct ExcessiveUserConnections;
+
+/// When it fires.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Fire when one user has more connections than this, over all servers.
+    max_connections: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_connections: 100 }
+    }
+}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        at_least("max_connections", self.max_connections, 1)
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// What the numbers look like, in words: who opened the connections, and when.
+    pattern: Vec<String>,
+    /// The user's connections by server.
+    by_server: Vec<ServerShare>,
+    /// Addresses with most connections.
+    addresses: TopList,
+    /// Client names with most connections.
+    client_names: TopList,
+    /// Connections without a client name.
+    unnamed: u64,
+    /// Connections that were idle for long and never carried a message: likely leaked.
+    idle_without_messages: Silent,
+    /// When the oldest open connection was opened.
+    oldest: Option<String>,
+    /// When the newest was.
+    newest: Option<String>,
+    /// The account, all of whose users share its limit.
+    account: AccountUse,
+    /// What the sweep over connections did not bring; figures above are lower bounds then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sweep_incomplete: Vec<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct AccountUse {
+    /// Its client connections over all servers.
+    connections: u64,
+    /// This user's share of them, in percent.
+    user_percent: Option<f64>,
+    /// The most it may have; none where there is no limit, or none to be seen.
+    limit: Option<u64>,
+    /// Its connections in percent of the limit.
+    percent: Option<f64>,
+    /// Why the limit is not known, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit_unknown: Option<String>,
+}
+
+impl Rule for ExcessiveUserConnections {
+    const META: Meta = Meta {
+        id: "USER_002",
+        name: "Excessive User Connections",
+        severity: Severity::Warning,
+        category: Category::Saturation,
+        kind: Kind::Operational,
+        entity: EntityType::User,
+        group: None,
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        rule: "One user identity has more than 100 active connections, summed over all servers.",
+        why: "NATS has no limit of connections per user, only one per account: a user that opens connection after \
+              connection shuts out all other users of its account. It also holds a socket, buffers and 10 to 30 KB \
+              of memory for each on the servers.\n\n\
+              The identity is the account with the user name, the public key of the nkey or the subject of the user \
+              JWT. A service with 200 replicas behind one credential is fine: give it a higher threshold by an \
+              override for its account and user.\n\n\
+              Clients that log in with a token are one identity, `[token]`, and clients that no authentication was \
+              asked of are `[unauthenticated]`; those let in as a configured `no_auth_user` stand under that user's \
+              name. Servers before 2.10.28 and the versions 2.11.0 and 2.11.1 show a token where others show the \
+              user name: what might be one is not kept and stands as `[hidden]`. Several users may be behind it, so \
+              that no verdict can be given.",
+        remedy: &[
+            "Use one connection per process and share it between threads.",
+            "Rely on the client library's own reconnect; do not open a new connection on every error.",
+            "Give each instance or service its own credentials, so that it can be told apart and bounded.",
+            "Bound the damage by the account's connection limit (`--conns`): there is none per user.",
+            "Leaked connections can be closed by an operator with a KICK request to their server; this agent never \
+             does that.",
+        ],
+        needs: &[Endpoint::Connz],
+        evidence_from: &[Endpoint::AccountStatz, Endpoint::Accountz],
+        scope: Scope::System,
+        partial: Partial::CanFire,
+    };
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        let accounts = context.now.accounts.values();
+        let users =
+            accounts.flat_map(|account| account.fold.users.iter().map(move |(id, user)| (account, id, user)));
+        let mut verdicts: Vec<_> = users
+            .filter_map(|(account, id, user)| judge_user(context, thresholds, account, id, user))
+            .collect();
+        // Users are kept unordered.
+        verdicts.sort_by(|a, b| a.entity.cmp(&b.entity));
+        verdicts
+    }
+}
+
+fn judge_user(
+    context: &Context<'_>,
+    thresholds: &Thresholds<Limits>,
+    account: &Account,
+    id: &Name,
+    user: &UserFold,
+) -> Option<Verdict> {
+    let entity = Entity::user(&account.id, account.name.as_ref(), id, user.name.as_ref());
+    let most = thresholds.of(&entity).max_connections;
+    if user.connections <= most {
+        return None;
+    }
+    if &**id == HIDDEN {
+        let reason = format!(
+            "{} of account {} cannot be told apart by user: a server older than 2.10.28 (or 2.11.0, 2.11.1) may show \
+             login tokens in place of user names, so they are not kept",
+            count(user.connections, "connection"),
+            account.label(),
+        );
+        return Some(Verdict::unknown(entity, reason));
+    }
+    let who = match &**id {
+        TOKEN => "clients with a login token".into(),
+        UNAUTHENTICATED => "clients without authentication".into(),
+        _ => format!("user {}", entity.label()),
+    };
+    let has = if id.starts_with('[') { "have" } else { "has" };
+    let summary = format!(
+        "{who} of account {} {has} {}, more than {most}",
+        account.label(),
+        count(user.connections, "connection"),
+    );
+    let observed = Observed::count(user.connections, most, "connections");
+    let evidence = evidence(context, account, user);
+    let remediation = remediation(account, user, &evidence);
+    Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
+}
+
+fn evidence(context: &Context<'_>, account: &Account, user: &UserFold) -> Evidence {
+    let addresses = TopList::of(&user.addresses);
+    let client_names = TopList::of(&user.names);
+    Evidence {
+        pattern: vec![origin(user, &addresses, &client_names), timing(user)],
+        by_server: by_server(context.now, user.servers.iter().map(|(id, count)| (id.clone(), *count))),
+        addresses,
+        client_names,
+        unnamed: user.unnamed,
+        idle_without_messages: Silent::of(user.silent, user.connections),
+        oldest: user.oldest.and_then(rfc3339),
+        newest: user.newest.and_then(rfc3339),
+        account: account_use(context, account, user),
+        sweep_incomplete: sweep_gaps(context.now),
+    }
+}
+
+fn account_use(context: &Context<'_>, account: &Account, user: &UserFold) -> AccountUse {
+    // Two requests, moments apart, and either may lack a server: the larger is nearer the truth.
+    let connections = account.connections().max(account.fold.kinds().clients());
+    let (limit, limit_unknown) = match context.limit(account, AccountLimit::Connections) {
+        LimitView::Limited { limit, .. } => (Some(limit), None),
+        LimitView::Unlimited => (None, None),
+        LimitView::NotVisible(reason) | LimitView::Unknown(reason) => (None, Some(reason)),
+    };
+    AccountUse {
+        connections,
+        user_percent: percent_of(user.connections, connections),
+        limit,
+        percent: limit.and_then(|limit| percent_of(connections, limit)),
+        limit_unknown,
+    }
+}
+
+/// Distinct addresses from which on a credential is likely shared by many processes.
+const MANY: u64 = 5;
+
+/// Who opened them: one process, one host, or many.
+fn origin(user: &UserFold, addresses: &TopList, names: &TopList) -> String {
+    let leading = |list: &TopList| list.leading(user.connections).map(|(name, share)| (name.clone(), share));
+    let by_name = match (names.distinct, user.unnamed) {
+        (0, _) => "without a client name".to_owned(),
+        (1, 0) => names
+            .top
+            .first()
+            .map_or_else(String::new, |first| format!("with the client name `{}`", first.name)),
+        (distinct, _) => format!("with {}", count(distinct, "client name")),
+    };
+    match leading(addresses) {
+        Some((address, share)) if share >= DOMINANT => {
+            let how = if addresses.distinct == 1 { "all".into() } else { format!("{share:.1} %") };
+            let guess = match names.distinct {
+                0 | 1 => "one process that opens many connections, or many behind one proxy",
+                _ => "several processes of one host, or many behind one proxy",
+            };
+            format!("{how} from the address {address}, {by_name}: likely {guess}")
+        }
+        _ if addresses.distinct >= MANY => {
+            format!(
+                "from {} addresses, {by_name}: likely many replicas that share one credential",
+                addresses.distinct
+            )
+        }
+        _ => format!(
+            "from {} addresses, {by_name}: likely a few processes that open many each",
+            addresses.distinct
+        ),
+    }
+}
+
+/// Opened within this time, connections look like one burst.
+const BURST: time::Duration = time::Duration::minutes(5);
+/// Opened over at least this time, they look like a leak or like growth.
+const SLOW: time::Duration = time::Duration::hours(1);
+
+/// When they were opened: in one burst, or one by one.
+fn timing(user: &UserFold) -> String {
+    let Some(span) = user.newest.zip(user.oldest).map(|(newest, oldest)| newest - oldest) else {
+        return "no server told when they were opened".into();
+    };
+    let leaking = percent_of(user.silent, user.connections).is_some_and(|share| share >= LIKELY);
+    let over = in_words(span.unsigned_abs().as_secs());
+    match span {
+        span if span <= BURST => {
+            format!("opened within {over}: one burst, such as a deployment or a reconnect of all")
+        }
+        span if span >= SLOW && leaking => {
+            format!("opened over {over}, many of them idle since: likely a slow leak")
+        }
+        span if span >= SLOW => format!("opened over {over}: one by one, not in a burst"),
+        _ => format!("opened over {over}"),
+    }
+}
+
+fn remediation(account: &Account, user: &UserFold, evidence: &Evidence) -> Vec<String> {
+    let mut steps = Vec::new();
+    let silent = &evidence.idle_without_messages;
+    if silent.percent >= LIKELY {
+        steps.push(format!(
+            "{} ({:.1} %) never carried a message and are idle: look for code that opens a connection and forgets it. \
+             An operator can close them with a KICK request to their server; this agent never does.",
+            count(silent.connections, "connection"),
+            silent.percent,
+        ));
+    }
+    let one_address = evidence.addresses.leading(user.connections).filter(|(_, share)| *share >= DOMINANT);
+    if let Some((address, share)) = one_address {
+        steps.push(format!(
+            "{share:.1} % come from the address {address}: open one connection per process and share it between its \
+             threads, and leave reconnecting to the client library."
+        ));
+    } else if evidence.addresses.distinct >= MANY {
+        steps.push(
+            "Many addresses share this identity: give each service or instance its own credentials, and if the number \
+             is meant, raise `max_connections` of this check by an override for this account and user."
+                .into(),
+        );
+    }
+    steps.push("Reuse one connection per process, with the client library's own reconnect.".into());
+    if evidence.account.limit.is_none() {
+        steps.push(format!(
+            "There is no limit per user in NATS: bound account {} by a connection limit (`nsc edit account --conns`, or \
+             `max_connections` in its `limits` block).",
+            account.label(),
+        ));
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Match, Settings, Standing};
+    use crate::checks::laws::{judge, judge_set, only};
+    use crate::snapshot::Version;
+    use crate::snapshot::build::System;
+    use crate::wire::connz::Connection;
+    use serde_json::json;
+
+    type Check = ExcessiveUserConnections;
+
+    fn plain(_: &mut Connection<'_>, _: u64) {}
+
+    #[test]
+    fn fires_over_a_hundred_on_all_servers_together_and_not_at_a_hundred() {
+        let system = |n| {
+            System::of(3)
+                .account("APP", 150, -1, -1)
+                .connect("n1", "APP", "u", 60, plain)
+                .connect("n2", "APP", "u", n, plain)
+        };
+        let judgement = judge::<Check>(&system(40).done());
+        assert!(judgement.firing.is_empty());
+        assert_eq!(judgement.standing(&Entity::user("APP", None, "u", None)), Standing::Clear);
+        let judgement = judge::<Check>(&system(41).connect("n3", "APP", "v", 19, plain).done());
+        let (entity, firing) = only(&judgement);
+        assert_eq!(entity, &Entity::user("APP", None, "u", None));
+        assert_eq!(firing.summary, "user u of account APP has 101 connections, more than 100");
+        assert_eq!(json!(firing.observed), json!({"value": 101, "threshold": 100, "unit": "connections"}));
+        assert_eq!(
+            firing.evidence["by_server"],
+            json!([{"server": "n1", "connections": 60, "percent": 59.4}, {"server": "n2", "connections": 41, "percent": 40.6}])
+        );
+        assert_eq!(
+            firing.evidence["account"],
+            json!({"connections": 120, "user_percent": 84.2, "limit": 150, "percent": 80.0})
+        );
+        assert_eq!(firing.evidence["oldest"], "2023-11-14T21:13:20Z");
+    }
+
+    #[test]
+    fn the_same_name_in_two_accounts_is_two_users() {
+        let system = System::of(1).connect("n1", "A", "u", 60, plain).connect("n1", "B", "u", 60, plain);
+        assert!(judge::<Check>(&system.done()).firing.is_empty());
+    }
+
+    #[test]
+    fn an_override_raises_the_threshold_of_one_user() {
+        let snapshot = System::of(1)
+            .connect("n1", "APP", "fleet", 200, plain)
+            .connect("n1", "APP", "u", 101, plain)
+            .done();
+        let matcher = Match { account: Some("APP".into()), user: Some("fleet*".into()), ..Match::default() };
+        let patch = json!({"max_connections": 200}).as_object().cloned().unwrap();
+        let settings = Settings { overrides: vec![(matcher, patch)], ..Settings::default() };
+        let judgement = judge_set::<Check>(&snapshot, None, &[], &settings);
+        assert_eq!(only(&judgement).0.user.as_deref(), Some("u"));
+    }
+
+    #[test]
+    fn labels_are_honest_and_what_is_hidden_is_unknown() {
+        let token = System::of(1).connect("n1", "", "[REDACTED]", 101, |c, _| c.account = "".into());
+        let judgement = judge::<Check>(&token.done());
+        assert_eq!(
+            only(&judgement).1.summary,
+            "clients with a login token of account $G have 101 connections, more than 100"
+        );
+        let open = System::of(1).connect("n1", "", "", 101, plain);
+        let judgement = judge::<Check>(&open.done());
+        assert!(
+            only(&judgement).1.summary.starts_with("clients without authentication of account $G have 101")
+        );
+
+        let hidden = |n| {
+            let mut system = System::of(1);
+            system.server_mut("n1").version = Some(Version(2, 10, 26));
+            system.connect("n1", "", "s3cret", n, plain).done()
+        };
+        let judgement = judge::<Check>(&hidden(101));
+        assert!(judgement.firing.is_empty());
+        let rows = judgement.unknown_rows();
+        assert!(
+            rows.len() == 1 && &*rows[0].entity == "[hidden]" && rows[0].reason.contains("login tokens"),
+            "{rows:?}"
+        );
+        assert!(judge::<Check>(&hidden(100)).unknown_rows().is_empty());
+    }
+
+    #[test]
+    fn a_missing_sweep_leaves_what_is_over_firing_and_the_rest_unknown() {
+        let system =
+            || System::of(2).connect("n1", "APP", "u", 101, plain).connect("n2", "APP", "v", 50, plain);
+        let judgement = judge::<Check>(&system().silent("n2", Endpoint::Connz).done());
+        let (entity, firing) = only(&judgement);
+        assert_eq!(entity.user.as_deref(), Some("u"));
+        assert_eq!(firing.evidence["sweep_incomplete"], json!(["server n2 did not answer CONNZ"]));
+        let other = Entity::user("APP", None, "v", None);
+        assert!(matches!(judgement.standing(&other), Standing::Unknown(_)));
+        let judgement = judge::<Check>(&system().gone("n2").done());
+        assert_eq!(judgement.firing.len(), 1);
+        assert!(matches!(judgement.standing(&other), Standing::Unknown(_)));
+    }
+
+    #[test]
+    fn the_pattern_is_told_in_words() {
+        let pattern = |edit: fn(&mut Connection<'_>, u64)| {
+            let judgement = judge::<Check>(&System::of(1).connect("n1", "APP", "u", 120, edit).done());
+            only(&judgement).1.clone()
+        };
+        let burst = pattern(plain);
+        assert_eq!(
+            burst.evidence["pattern"],
+            json!([
+                "all from the address 10.0.0.1, with the client name `app`: likely one process that opens many \
+                    connections, or many behind one proxy",
+                "opened within 0s: one burst, such as a deployment or a reconnect of all"
+            ])
+        );
+        assert!(burst.remediation[0].starts_with("100.0 % come from the address 10.0.0.1"));
+        let leak = pattern(|c, i| {
+            c.start = format!("2023-11-14T1{}:00:00Z", i % 10).into();
+            c.in_msgs = 0;
+            c.last_activity = c.start.clone();
+            c.ip = format!("10.0.0.{i}").into();
+            c.name = "".into();
+        });
+        assert_eq!(
+            leak.evidence["pattern"],
+            json!([
+                "from 120 addresses, without a client name: likely many replicas that share one credential",
+                "opened over 9h, many of them idle since: likely a slow leak"
+            ])
+        );
+        assert_eq!(leak.evidence["addresses"]["distinct"], 120);
+        assert_eq!(leak.evidence["unnamed"], 120);
+        assert!(leak.remediation[0].starts_with("120 connections (100.0 %) never carried a message"));
+    }
+}

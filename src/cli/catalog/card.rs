@@ -1,0 +1,115 @@
+//! A check as it is explained, in whatever format.
+
+use crate::check::{Category, EntityType, Entry, Kind, Severity};
+use crate::config::description;
+use crate::snapshot::Endpoint;
+use schemars::Schema;
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Card {
+    pub(super) id: &'static str,
+    pub(super) name: &'static str,
+    pub(super) severity: Severity,
+    pub(super) category: Category,
+    pub(super) kind: Kind,
+    pub(super) entity: EntityType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) group: Option<&'static str>,
+    pub(super) since: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub(super) aliases: &'static [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) docs_url: Option<&'static str>,
+    pub(super) rule: &'static str,
+    pub(super) why: &'static str,
+    pub(super) remedy: &'static [&'static str],
+    pub(super) needs: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) evidence_from: Vec<&'static str>,
+    pub(super) thresholds: Vec<Field>,
+    pub(super) evidence: Vec<Field>,
+}
+
+/// A threshold with its default, or a field of the evidence.
+#[derive(Debug, Serialize)]
+pub(super) struct Field {
+    pub(super) key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) default: Option<Value>,
+    pub(super) description: String,
+}
+
+impl Card {
+    pub(super) fn of(entry: &'static Entry) -> Self {
+        let meta = entry.meta;
+        let threshold = |(key, default): (String, Value)| {
+            let description = description(entry, &key);
+            Field { key, default: Some(default), description }
+        };
+        Self {
+            id: meta.id,
+            name: meta.name,
+            severity: meta.severity,
+            category: meta.category,
+            kind: meta.kind,
+            entity: meta.entity,
+            group: meta.group,
+            since: meta.since,
+            aliases: meta.aliases,
+            docs_url: meta.docs_url,
+            rule: meta.rule,
+            why: meta.why,
+            remedy: meta.remedy,
+            needs: words(meta.needs),
+            evidence_from: words(meta.evidence_from),
+            thresholds: entry.defaults().into_iter().map(threshold).collect(),
+            evidence: evidence(&entry.evidence_schema()),
+        }
+    }
+
+    /// `warning, saturation, operational, about an account, since nats-server 2.9`.
+    pub(super) fn facts(&self) -> String {
+        let mut facts = vec![self.severity.as_str().to_owned(), self.category_word(), self.kind_word()];
+        facts.extend(self.group.map(|group| format!("group {group}")));
+        let entity = self.entity.as_str();
+        let article = if entity.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+        facts.push(format!("about {article} {entity}"));
+        facts.push(format!("since nats-server {}", self.since));
+        if !self.aliases.is_empty() {
+            facts.push(format!("also known as {}", self.aliases.join(", ")));
+        }
+        facts.join(", ")
+    }
+
+    pub(super) fn category_word(&self) -> String {
+        word(&self.category)
+    }
+
+    pub(super) fn kind_word(&self) -> String {
+        word(&self.kind)
+    }
+}
+
+fn words(endpoints: &[Endpoint]) -> Vec<&'static str> {
+    endpoints.iter().map(|endpoint| endpoint.as_str()).collect()
+}
+
+/// The word under which a fieldless variant is published.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+fn evidence(schema: &Schema) -> Vec<Field> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let field = |(key, schema): (&String, &Value)| {
+        let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        let description = description.split_whitespace().collect::<Vec<_>>().join(" ");
+        Field { key: key.clone(), default: None, description }
+    };
+    properties.into_iter().flatten().map(field).collect()
+}

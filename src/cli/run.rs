@@ -1,0 +1,50 @@
+//! `run`: the agent.
+
+use super::global::Settings;
+use super::{Failure, Output, logging};
+use crate::agent;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Threads for the work between answers; most of the time goes by in waiting.
+const THREADS: usize = 2;
+
+pub(super) fn run(settings: Settings) -> Result<Output, Failure> {
+    let level = settings.log_level.clone();
+    let config = settings.load()?;
+    logging::start(config.log_format, level.as_deref(), "info,async_nats=warn")?;
+    runtime()?.block_on(async {
+        agent::run(config, stop_at_signals()?).await?;
+        Ok(Output::of(""))
+    })
+}
+
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().map_err(Failure::Start)
+}
+
+/// Is cancelled by SIGINT and SIGTERM.
+pub(super) fn stop_at_signals() -> Result<CancellationToken, Failure> {
+    let stop = CancellationToken::new();
+    let interrupts = signal(SignalKind::interrupt()).map_err(Failure::Start)?;
+    let terminations = signal(SignalKind::terminate()).map_err(Failure::Start)?;
+    tokio::spawn(stop_at_a_signal(interrupts, terminations, stop.clone()));
+    Ok(stop)
+}
+
+/// The first signal asks for an orderly end; the second, of someone who has lost patience, ends at once.
+async fn stop_at_a_signal(mut interrupts: Signal, mut terminations: Signal, stop: CancellationToken) {
+    let mut next = async || {
+        tokio::select! {
+            _ = interrupts.recv() => SignalKind::interrupt(),
+            _ = terminations.recv() => SignalKind::terminate(),
+        }
+    };
+    next().await;
+    tracing::info!("stopping; a second signal ends at once");
+    stop.cancel();
+    let signal = next().await;
+    // As shells tell of a process that a signal has ended.
+    std::process::exit(128 + signal.as_raw_value());
+}

@@ -1,0 +1,128 @@
+//! The configuration: flags, then the environment, then the file, then defaults.
+
+mod checks;
+mod connection;
+mod error;
+mod example;
+mod file;
+mod show;
+mod tree;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use checks::{CheckSetting, CheckSettings};
+pub use error::ConfigError;
+pub use example::example;
+pub use show::show;
+pub use value::{LogFormat, duration, epoch, prefix, timeout};
+
+pub(crate) use checks::unknown_id;
+pub(crate) use example::description;
+
+use crate::check::DeclaredLimits;
+use crate::checks::ActiveChecks;
+use crate::connection::ConnectionOptions;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// The length of an epoch unless told otherwise.
+pub const DEFAULT_EPOCH: Duration = Duration::from_secs(60);
+/// The first tokens of the subjects unless told otherwise.
+pub const DEFAULT_SUBJECT_PREFIX: &str = "insights.checks";
+
+/// Everything that the agent is told.
+#[derive(Debug)]
+pub struct Config {
+    /// The length of an epoch.
+    pub epoch: Duration,
+    /// The first tokens of every subject that the agent publishes on.
+    pub subject_prefix: String,
+    /// A name for the whole NATS system; none for the system account's key.
+    pub system: Option<String>,
+    /// The agent's name, by default that of its host; none where that is not known.
+    pub agent_name: Option<String>,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// How to reach the system.
+    pub connection: ConnectionOptions,
+    /// Limits that no server shows, by account.
+    pub accounts: BTreeMap<String, DeclaredLimits>,
+    /// The enabled checks.
+    pub checks: ActiveChecks,
+    /// What the file says about checks, for `config show`; `checks` is made of it.
+    pub check_settings: CheckSettings,
+}
+
+/// What flags and the environment say; it wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// See [`Config::epoch`].
+    pub epoch: Option<Duration>,
+    /// See [`Config::subject_prefix`].
+    pub subject_prefix: Option<String>,
+    /// See [`Config::log_format`].
+    pub log_format: Option<LogFormat>,
+    /// Connection options of the environment.
+    pub environment: ConnectionOptions,
+    /// Connection options of flags. Apart from the environment's, since credentials replace each other as a whole.
+    pub flags: ConnectionOptions,
+}
+
+impl Config {
+    /// The configuration of a file, if one is named, with what flags and the environment say on top.
+    pub fn load(file: Option<&Path>, over: Overrides) -> Result<Self, ConfigError> {
+        let read = file.map(file::read).transpose()?.unwrap_or_default();
+        Self::assemble(read, over)
+    }
+
+    fn assemble(file: file::File, over: Overrides) -> Result<Self, ConfigError> {
+        Ok(Self {
+            epoch: over.epoch.or(file.epoch).unwrap_or(DEFAULT_EPOCH),
+            subject_prefix: over
+                .subject_prefix
+                .or(file.subject_prefix)
+                .unwrap_or_else(|| DEFAULT_SUBJECT_PREFIX.into()),
+            system: file.system,
+            agent_name: file.name.or_else(host_name),
+            log_format: over.log_format.or(file.log_format).unwrap_or_default(),
+            connection: file.connection.merge(over.environment).merge(over.flags),
+            accounts: file.accounts,
+            checks: checks::activate(&file.checks)?,
+            check_settings: file.checks,
+        })
+    }
+
+    /// Overrides of thresholds, over all checks.
+    pub fn override_count(&self) -> usize {
+        self.check_settings.values().map(|setting| setting.settings.overrides.len()).sum()
+    }
+}
+
+impl Default for Config {
+    /// What holds without a file, flags and environment, under no agent name.
+    fn default() -> Self {
+        let checks = checks::activate(&CheckSettings::new());
+        Self {
+            epoch: DEFAULT_EPOCH,
+            subject_prefix: DEFAULT_SUBJECT_PREFIX.into(),
+            system: None,
+            agent_name: None,
+            log_format: LogFormat::default(),
+            connection: ConnectionOptions::default(),
+            accounts: BTreeMap::new(),
+            // The laws of the catalogue hold that defaults can be used.
+            checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),
+            check_settings: CheckSettings::new(),
+        }
+    }
+}
+
+/// The host's name: in a container that of the pod.
+fn host_name() -> Option<String> {
+    let named = |name: String| Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+    let of_environment = std::env::var("HOSTNAME").ok().and_then(named);
+    of_environment.or_else(|| std::fs::read_to_string("/etc/hostname").ok().and_then(named))
+}

@@ -1,0 +1,219 @@
+//! The `[checks.ID]` tables, and the checks as they are enabled by them.
+
+use super::tree::{Key, Node, Source, in_order, name, nearest};
+use super::{ConfigError, value};
+use crate::check::{Entry, Match, Settings, Severity};
+use crate::checks::{ActiveCheck, ActiveChecks, catalogue, find};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use toml::de::{DeTable, DeValue};
+
+/// Keys of a check that are no thresholds.
+const RESERVED: &[&str] = &["enabled", "severity", "override"];
+/// Keys of `match`.
+const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user"];
+
+/// What the operator says about one check.
+#[derive(Debug, Clone)]
+pub struct CheckSetting {
+    /// Whether it is judged at all.
+    pub enabled: bool,
+    /// Another severity than its own.
+    pub severity: Option<Severity>,
+    /// Its thresholds.
+    pub settings: Settings,
+}
+
+impl Default for CheckSetting {
+    fn default() -> Self {
+        Self { enabled: true, severity: None, settings: Settings::default() }
+    }
+}
+
+/// What the operator says about the checks, by id; what is not named keeps its defaults.
+pub type CheckSettings = BTreeMap<&'static str, CheckSetting>;
+
+/// The enabled checks with these settings.
+pub(super) fn activate(settings: &CheckSettings) -> Result<ActiveChecks, ConfigError> {
+    let mut active = ActiveChecks { checks: Vec::new(), disabled: 0 };
+    let default = CheckSetting::default();
+    for entry in catalogue() {
+        let setting = settings.get(entry.meta.id).unwrap_or(&default);
+        if !setting.enabled {
+            active.disabled += 1;
+            continue;
+        }
+        let judge = entry
+            .configure(&setting.settings)
+            .map_err(|error| ConfigError::Defaults { check: entry.meta.id, problem: error.problem })?;
+        active.checks.push(ActiveCheck {
+            entry,
+            judge,
+            severity: setting.severity.unwrap_or(entry.meta.severity),
+        });
+    }
+    Ok(active)
+}
+
+/// Reads the table of tables.
+pub(super) fn read<'i>(
+    source: Source<'i>,
+    key: &Key<'i>,
+    node: &Node<'i>,
+) -> Result<CheckSettings, ConfigError> {
+    let mut settings = CheckSettings::new();
+    for (key, node) in in_order(source.table(key, node)?) {
+        let Some(entry) = find(key.get_ref()) else {
+            return Err(unknown_check(source, key));
+        };
+        let setting = check(source, entry, key, node)?;
+        let id = entry.meta.id;
+        if settings.insert(id, setting).is_some() {
+            let problem = format!("check {id} is configured twice, here as {}", name(key));
+            return Err(source.error(key.span(), problem));
+        }
+    }
+    Ok(settings)
+}
+
+fn unknown_check(source: Source<'_>, key: &Key<'_>) -> ConfigError {
+    source.error(key.span(), unknown_id(key.get_ref()))
+}
+
+/// The sentence about an id that is not in the catalogue.
+pub(crate) fn unknown_id(id: &str) -> String {
+    const MOST: usize = 3;
+    let known = catalogue()
+        .flat_map(|entry| std::iter::once(entry.meta.id).chain(entry.meta.aliases.iter().copied()));
+    let near: Vec<&str> = nearest(id, known).into_iter().take(MOST).collect();
+    let hint = match near.as_slice() {
+        [] => "`insights-agent catalog list` shows them all".to_owned(),
+        near => format!("did you mean {}?", near.join(" or ")),
+    };
+    format!("there is no check {}; {hint}", value::shown(id))
+}
+
+fn check<'i>(
+    source: Source<'i>,
+    entry: &Entry,
+    key: &Key<'i>,
+    node: &Node<'i>,
+) -> Result<CheckSetting, ConfigError> {
+    let table = source.table(key, node)?;
+    let mut setting = CheckSetting::default();
+    let mut overrides: Vec<&DeTable<'i>> = Vec::new();
+    for (key, node) in in_order(table) {
+        match key.get_ref().as_ref() {
+            "enabled" => setting.enabled = source.flag(key, node)?,
+            "severity" => setting.severity = Some(severity(source, key, node)?),
+            "override" => {
+                for (matcher, thresholds, table) in read_overrides(source, entry, key, node)? {
+                    setting.settings.overrides.push((matcher, thresholds));
+                    overrides.push(table);
+                }
+            }
+            _ => threshold(source, entry, key, node, &mut setting.settings.base)?,
+        }
+    }
+    // Thresholds of disabled checks are looked at too: an error in them would appear on the day they are enabled.
+    match entry.configure(&setting.settings) {
+        Ok(_) => Ok(setting),
+        Err(error) => {
+            let at = error.override_index.and_then(|index| overrides.get(index).copied()).unwrap_or(table);
+            let culprit = error.key.as_deref().and_then(|culprit| at.get_key_value(culprit));
+            let first = || in_order(at).first().map(|(key, _)| key.span());
+            let span = culprit.map(|(key, _)| key.span()).or_else(first).unwrap_or_else(|| key.span());
+            Err(source.error(span, format!("check {}: {}", entry.meta.id, error.problem)))
+        }
+    }
+}
+
+/// Takes in one threshold; its name is checked here, where its place is known best, its value by the check.
+fn threshold<'i>(
+    source: Source<'i>,
+    entry: &Entry,
+    key: &Key<'i>,
+    node: &Node<'i>,
+    into: &mut Map<String, Value>,
+) -> Result<(), ConfigError> {
+    let defaults = entry.defaults();
+    let written = key.get_ref().as_ref();
+    if !defaults.contains_key(written) {
+        let known: Vec<&str> = defaults.keys().map(String::as_str).chain(RESERVED.iter().copied()).collect();
+        return Err(source.unknown(key, &format!("of check {}", entry.meta.id), &known));
+    }
+    into.insert(written.to_owned(), source.json(key, node)?);
+    Ok(())
+}
+
+fn severity<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<Severity, ConfigError> {
+    let text = source.text(key, node)?;
+    let found =
+        [Severity::Info, Severity::Warning, Severity::Critical].into_iter().find(|one| one.as_str() == text);
+    found.ok_or_else(|| {
+        let problem =
+            format!("`severity` must be \"info\", \"warning\" or \"critical\", not {}", value::shown(text));
+        source.error(key.span(), problem)
+    })
+}
+
+/// An override with the table it stands in.
+type Override<'n, 'i> = (Match, Map<String, Value>, &'n DeTable<'i>);
+
+fn read_overrides<'n, 'i>(
+    source: Source<'i>,
+    entry: &Entry,
+    key: &Key<'i>,
+    node: &'n Node<'i>,
+) -> Result<Vec<Override<'n, 'i>>, ConfigError> {
+    let not_tables = || {
+        let problem =
+            format!("overrides of check {0} are written as tables [[checks.{0}.override]]", entry.meta.id);
+        source.error(key.span(), problem)
+    };
+    let items = node.get_ref().as_array().ok_or_else(not_tables)?;
+    let mut overrides = Vec::with_capacity(items.len());
+    for item in items.iter() {
+        let DeValue::Table(table) = item.get_ref() else {
+            return Err(not_tables());
+        };
+        let mut matcher = Match::default();
+        let mut thresholds = Map::new();
+        for (key, node) in in_order(table) {
+            match key.get_ref().as_ref() {
+                "match" => matcher = read_match(source, key, node)?,
+                "enabled" | "severity" => {
+                    let problem =
+                        format!("{} holds for a whole check; an override narrows thresholds only", name(key));
+                    return Err(source.error(key.span(), problem));
+                }
+                _ => threshold(source, entry, key, node, &mut thresholds)?,
+            }
+        }
+        if matcher.is_empty() {
+            let problem = format!(
+                "an override of check {} needs a `match` with at least one of {}, like match = {{ account = \"BATCH\" }}",
+                entry.meta.id,
+                MATCH_KEYS.join(", "),
+            );
+            return Err(source.error(item.span(), problem));
+        }
+        overrides.push((matcher, thresholds, table));
+    }
+    Ok(overrides)
+}
+
+fn read_match<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<Match, ConfigError> {
+    let mut matcher = Match::default();
+    for (key, node) in in_order(source.table(key, node)?) {
+        let slot = match key.get_ref().as_ref() {
+            "account" => &mut matcher.account,
+            "cluster" => &mut matcher.cluster,
+            "server" => &mut matcher.server,
+            "user" => &mut matcher.user,
+            _ => return Err(source.unknown(key, "of `match`", MATCH_KEYS)),
+        };
+        *slot = Some(source.text(key, node)?.to_owned());
+    }
+    Ok(matcher)
+}

@@ -1,0 +1,122 @@
+//! A complete configuration file with every default and what it means, written from the catalogue.
+
+use super::{DEFAULT_EPOCH, DEFAULT_SUBJECT_PREFIX};
+use crate::check::Entry;
+use crate::checks::catalogue;
+use crate::connection::{DEFAULT_INBOX_PREFIX, DEFAULT_NAME, DEFAULT_SERVER, DEFAULT_TIMEOUT};
+use std::fmt::Write;
+
+/// The width of comments.
+const WIDTH: usize = 96;
+
+/// The file. It can be used as it stands and then changes nothing: what it sets are the defaults, and what has none
+/// is commented out.
+pub fn example() -> String {
+    let mut text = head();
+    for entry in catalogue() {
+        check(&mut text, entry);
+    }
+    text
+}
+
+fn head() -> String {
+    let epoch = humantime::format_duration(DEFAULT_EPOCH);
+    let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
+    format!(
+        r#"# Configuration of insights-agent. Everything that is set here is the default.
+# A flag wins over the environment, the environment over this file, this file over the default.
+# Durations are written like "30s", "5m" or "1h 30m". Unknown keys are errors.
+
+# How often the system is looked at; whole seconds, at least 1s.
+epoch = "{epoch}"
+
+# The first tokens of the subjects on which findings are published.
+subject_prefix = "{DEFAULT_SUBJECT_PREFIX}"
+
+# A name for the whole NATS system; part of the identity of every finding. Default: the system account's key.
+# system = "production"
+
+# The agent's name. Default: the host's.
+# name = "insights-1"
+
+# How the log is written: "text" or "json".
+log_format = "text"
+
+# How to reach the system account. The options are those of the nats CLI.
+[connection]
+# Server URLs.
+# servers = ["{DEFAULT_SERVER}"]
+# One of these ways to log in. Files are read again at every connect.
+# creds = "/etc/insights/system.creds"
+# user = "insights"          # without a password, this is a token
+# password = "..."           # better: NATS_PASSWORD in the environment
+# token = "..."
+# nkey = "/etc/insights/system.nk"
+# TLS: client certificate and key, the authority to trust, and the handshake before the server's greeting.
+# tls_cert = "/etc/insights/tls.crt"
+# tls_key = "/etc/insights/tls.key"
+# tls_ca = "/etc/insights/ca.crt"
+tls_first = false
+# A context of the nats CLI, which fills in what is not set here.
+# context = "production-system"
+# How long one attempt to connect may take. (A context's own value holds unless this is set.)
+# timeout = "{timeout}"
+# The first tokens of the subjects on which answers come back; the agent's user must be allowed to subscribe there.
+# inbox_prefix = "{DEFAULT_INBOX_PREFIX}"
+# The connection's name in the servers' lists of connections.
+# name = "{DEFAULT_NAME}"
+
+# Limits of accounts that live in a server's configuration file, which the monitoring API does not show. Without
+# them, checks of these limits are unknown for such accounts.
+# [accounts.PRODUCTION]
+# max_connections = 500
+# max_subscriptions = 50000
+# max_leafnodes = 10
+
+# Checks. Each can be disabled, given another severity ("info", "warning", "critical") and other thresholds, and
+# its thresholds can be narrowed to some entities; the last override that matches holds, and `*` stands for any
+# characters:
+#
+#     [[checks.ID.override]]
+#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server
+#     THRESHOLD = VALUE
+"#
+    )
+}
+
+fn check(text: &mut String, entry: &Entry) {
+    let meta = entry.meta;
+    let _ = writeln!(text);
+    comment(text, &format!("{}: {}", meta.name, meta.rule));
+    let _ = writeln!(text, "[checks.{}]", meta.id);
+    let _ = writeln!(text, "enabled = true");
+    let _ = writeln!(text, "severity = \"{}\"", meta.severity.as_str());
+    for (key, default) in entry.defaults() {
+        comment(text, &description(entry, &key));
+        let value =
+            toml::Value::try_from(&default).map_or_else(|_| default.to_string(), |value| value.to_string());
+        let _ = writeln!(text, "{key} = {value}");
+    }
+}
+
+/// What the documentation of a threshold says, as one paragraph.
+pub(crate) fn description(entry: &Entry, key: &str) -> String {
+    let schema = entry.thresholds_schema();
+    let text = schema.pointer(&format!("/properties/{key}/description")).and_then(|text| text.as_str());
+    text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn comment(text: &mut String, words: &str) {
+    let mut line = String::from("#");
+    for word in words.split_whitespace() {
+        if line.len() > 1 && line.len() + 1 + word.len() > WIDTH {
+            let _ = writeln!(text, "{line}");
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    if line.len() > 1 {
+        let _ = writeln!(text, "{line}");
+    }
+}

@@ -1,0 +1,180 @@
+//! The pure middle of an epoch: from a snapshot to judgements, and from those to the summary.
+
+use crate::check::{Context, DeclaredLimits, Judgement, Severity, UnknownRow, evaluate};
+use crate::checks::ActiveChecks;
+use crate::finding::{
+    CheckCounts, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned, ServerCounts, Status, Step,
+    SummaryCost,
+};
+use crate::snapshot::{Endpoint, FollowUp, History, Snapshot};
+use crate::text::Name;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an epoch is judged with, beside its snapshot.
+#[derive(Debug)]
+pub struct Memory {
+    /// The epoch before.
+    pub previous: Option<Snapshot>,
+    /// The last epochs.
+    pub history: History,
+}
+
+impl Memory {
+    /// Nothing is remembered.
+    pub fn new() -> Self {
+        Self { previous: None, history: History::default() }
+    }
+
+    /// Remembers an epoch, once it has been judged; of its connections only what later epochs compare with.
+    pub fn push(&mut self, mut snapshot: Snapshot) {
+        self.history.push(&snapshot);
+        snapshot.forget_connections();
+        self.previous = Some(snapshot);
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn context<'a>(
+    snapshot: &'a Snapshot,
+    memory: &'a Memory,
+    declared: &'a BTreeMap<String, DeclaredLimits>,
+) -> Context<'a> {
+    Context { now: snapshot, previous: memory.previous.as_ref(), history: &memory.history, declared }
+}
+
+/// The targeted requests that the enabled checks want, each once.
+pub fn follow_ups(
+    checks: &ActiveChecks,
+    snapshot: &Snapshot,
+    memory: &Memory,
+    declared: &BTreeMap<String, DeclaredLimits>,
+) -> Vec<FollowUp> {
+    let context = context(snapshot, memory, declared);
+    let wanted: BTreeSet<FollowUp> =
+        checks.checks.iter().flat_map(|check| check.judge.follow_ups(&context)).collect();
+    wanted.into_iter().collect()
+}
+
+/// Judges every enabled check.
+pub fn judge(
+    checks: &ActiveChecks,
+    snapshot: &Snapshot,
+    memory: &Memory,
+    declared: &BTreeMap<String, DeclaredLimits>,
+) -> Vec<Judgement> {
+    let context = context(snapshot, memory, declared);
+    checks
+        .checks
+        .iter()
+        .map(|check| evaluate(check.entry, check.judge.as_ref(), check.severity, &context))
+        .collect()
+}
+
+/// The summary of an epoch that took `duration_ms` milliseconds.
+pub fn summarize(
+    snapshot: &Snapshot,
+    checks: &ActiveChecks,
+    judgements: &[Judgement],
+    step: &Step,
+    origin: &Origin,
+    duration_ms: u64,
+) -> EpochSummary {
+    let coverage = &snapshot.coverage;
+    let needed: BTreeSet<Endpoint> =
+        checks.checks.iter().flat_map(|check| check.entry.meta.needs).copied().collect();
+    let mut short: BTreeSet<Name> = coverage.missing.iter().map(|missing| missing.name.clone()).collect();
+    for endpoint in needed.iter().chain([&Endpoint::Statsz]) {
+        short.extend(coverage.gaps(*endpoint).into_iter().map(|gap| gap.server));
+    }
+    let held = step.held.iter().map(|held| held.row.clone()).collect();
+    let (unknown, unknown_omitted) =
+        rows(held, judgements.iter().flat_map(Judgement::unknown_rows).collect());
+    let known = coverage.known() as u64;
+    let missing: Vec<String> = short.iter().map(ToString::to_string).collect();
+    EpochSummary {
+        kind_of_message: EPOCH_TYPE,
+        epoch: snapshot.epoch,
+        started_at: snapshot.taken_at,
+        duration_ms,
+        complete: known > 0 && missing.is_empty() && coverage.notes.is_empty(),
+        servers: ServerCounts { known, responded: known.saturating_sub(missing.len() as u64), missing },
+        checks: CheckCounts {
+            evaluated: judgements.iter().filter(|judgement| judgement.evaluated()).count() as u64,
+            unknown,
+            unknown_omitted,
+            disabled: checks.disabled,
+        },
+        findings: count(step),
+        scanned: Scanned {
+            accounts: snapshot.accounts.len() as u64,
+            connections: snapshot.connections_seen(),
+            streams: 0,
+            consumers: 0,
+        },
+        cost: SummaryCost {
+            requests: snapshot.cost.requests,
+            responses: snapshot.cost.responses,
+            bytes: snapshot.cost.bytes,
+            slowest_server_ms: snapshot.cost.slowest_server_ms,
+            duplicates: snapshot.cost.duplicates,
+            strangers: snapshot.cost.strangers,
+        },
+        notes: coverage.notes.clone(),
+        system: origin.system.clone(),
+        agent: origin.agent.clone(),
+    }
+}
+
+/// Rows of things that could not be judged in one summary. A system of ten thousand accounts whose limits nobody sees has
+/// twenty thousand, the same in every epoch.
+const UNKNOWN_ROWS: usize = 1000;
+
+/// The rows for the summary, and how many are left out; findings that wait for their data are never among those.
+fn rows(held: Vec<UnknownRow>, mut others: Vec<UnknownRow>) -> (Vec<UnknownRow>, Option<u64>) {
+    others.retain(|row| !held.contains(row));
+    others.sort();
+    others.dedup();
+    let kept = UNKNOWN_ROWS.saturating_sub(held.len()).min(others.len());
+    let omitted = others.len() - kept;
+    others.truncate(kept);
+    let mut rows = held;
+    rows.append(&mut others);
+    rows.sort();
+    (rows, (omitted > 0).then_some(omitted as u64))
+}
+
+fn count(step: &Step) -> FindingCounts {
+    let mut counts = FindingCounts { held: step.held.len() as u64, ..FindingCounts::default() };
+    for finding in &step.publish {
+        match (finding.status, finding.severity) {
+            (Status::Resolved, _) => counts.resolved += 1,
+            (Status::Firing, Severity::Critical) => counts.critical += 1,
+            (Status::Firing, Severity::Warning) => counts.warning += 1,
+            (Status::Firing, Severity::Info) => counts.info += 1,
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(entity: usize) -> UnknownRow {
+        UnknownRow { check: "C", entity: format!("{entity:06}").into(), reason: "why".into() }
+    }
+
+    #[test]
+    fn rows_are_bounded_and_what_waits_is_never_left_out() {
+        let (few, omitted) = rows(vec![row(2)], vec![row(3), row(1), row(2), row(1)]);
+        assert_eq!((few, omitted), (vec![row(1), row(2), row(3)], None));
+        let (many, omitted) = rows(vec![row(9_999)], (0..5000).map(row).collect());
+        assert_eq!((many.len(), omitted), (UNKNOWN_ROWS, Some(4001)));
+        assert_eq!(many.last(), Some(&row(9_999)));
+    }
+}

@@ -1,0 +1,112 @@
+//! The summary of an epoch, as published.
+
+use super::AgentInfo;
+use crate::check::UnknownRow;
+use schemars::JsonSchema;
+use serde::Serialize;
+use time::OffsetDateTime;
+
+/// The summary of an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct EpochSummary {
+    /// Always `io.nats.insights.v1.epoch`.
+    #[serde(rename = "type")]
+    pub kind_of_message: &'static str,
+    /// Unix time in seconds at which the epoch was scheduled to start.
+    pub epoch: u64,
+    /// When the gather began.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub started_at: OffsetDateTime,
+    /// From the start of the gather to the publishing, in milliseconds.
+    pub duration_ms: u64,
+    /// False as soon as one answer that an enabled check needed is missing or cut short.
+    pub complete: bool,
+    /// Who answered.
+    pub servers: ServerCounts,
+    /// What could be judged.
+    pub checks: CheckCounts,
+    /// What was found.
+    pub findings: FindingCounts,
+    /// What was looked at.
+    pub scanned: Scanned,
+    /// What it cost.
+    pub cost: SummaryCost,
+    /// Anything else that was incomplete, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// A name for the whole NATS system.
+    pub system: String,
+    /// Who published.
+    pub agent: AgentInfo,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ServerCounts {
+    /// Servers known from this epoch and earlier ones.
+    pub known: u64,
+    /// Servers that answered everything they were asked.
+    pub responded: u64,
+    /// Names of the servers that did not answer, or not everything.
+    pub missing: Vec<String>,
+}
+
+/// What could be judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CheckCounts {
+    /// Checks for which there was enough data to judge anything.
+    pub evaluated: u64,
+    /// What could not be judged.
+    pub unknown: Vec<UnknownRow>,
+    /// Rows left out of `unknown`: a summary has at most 1,000, and fewer where the message would be too large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_omitted: Option<u64>,
+    /// Checks that the configuration disables.
+    pub disabled: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FindingCounts {
+    /// Firing critical findings.
+    pub critical: u64,
+    /// Firing warnings.
+    pub warning: u64,
+    /// Firing hints.
+    pub info: u64,
+    /// Findings that ended in this epoch.
+    pub resolved: u64,
+    /// Findings of earlier epochs that could not be judged in this one.
+    pub held: u64,
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Scanned {
+    /// Accounts.
+    pub accounts: u64,
+    /// Client connections, without the agent's own.
+    pub connections: u64,
+    /// Streams; none is looked at by the present checks.
+    pub streams: u64,
+    /// Consumers; none is looked at by the present checks.
+    pub consumers: u64,
+}
+
+/// What it cost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SummaryCost {
+    /// Requests sent.
+    pub requests: u64,
+    /// Answers used.
+    pub responses: u64,
+    /// Bytes of those answers as they came over the network.
+    pub bytes: u64,
+    /// Longest time to the answer of one server, in milliseconds.
+    pub slowest_server_ms: u64,
+    /// Answers dropped because the same server had answered already.
+    pub duplicates: u64,
+    /// Messages to the agent's inbox that belonged to no open request.
+    pub strangers: u64,
+}

@@ -1,0 +1,29 @@
+//! Judges a NATS system each epoch over its system account and publishes what it finds.
+//!
+//! One datum's way through the crate, module by module:
+//!
+//! 1. [`nats`] asks the servers, matches their answers and decodes them; the only module that names the client.
+//! 2. [`wire`] gives an answer its shape.
+//! 3. [`snapshot`] is what one epoch learnt: facts, folds over connections, and coverage.
+//! 4. [`check`] is what a check is; [`checks`] is the catalogue of them, pure functions of snapshots.
+//! 5. [`finding`] gives a verdict its identity, its life and its published JSON.
+//! 6. [`nats`] publishes; [`report`] prints the same findings.
+//!
+//! Around it: [`config`] with [`connection`] and [`permissions`], [`epoch`] (the pure middle of a round), [`agent`] (the loop around it), [`cli`] (a file per
+//! command), [`demo`] (a local cluster with faults).
+
+pub mod agent;
+pub mod check;
+pub mod checks;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod demo;
+pub mod epoch;
+pub mod finding;
+pub mod nats;
+pub mod permissions;
+pub mod report;
+pub mod snapshot;
+pub mod text;
+pub mod wire;

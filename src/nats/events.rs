@@ -1,0 +1,257 @@
+//! What the client noticed on the side: dropped messages, denied subjects, lost connections.
+//!
+//! A denied publish is answered by silence and a full subscription drops messages; only an event says so. async-nats
+//! 0.51 queues 128 events and loses the rest, so every count is a lower bound, and more than none is what matters.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::{ClientError, Event, ServerError};
+
+use super::permissions::covers;
+
+/// Denied subjects that are remembered of each kind.
+const MAX_DENIED: usize = 256;
+/// Characters of a server's error that are kept.
+const MAX_TEXT: usize = 512;
+
+/// Counters and notes of one connection's events; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct ClientEvents(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    connected: AtomicBool,
+    connects: AtomicU64,
+    disconnects: AtomicU64,
+    drops: AtomicU64,
+    violations: AtomicU64,
+    server_errors: AtomicU64,
+    notes: Mutex<Notes>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    publish: BTreeSet<String>,
+    subscribe: BTreeSet<String>,
+    /// What this program or the server said.
+    problem: Option<String>,
+    /// What the client library said, which is less.
+    client_problem: Option<String>,
+    /// What has been logged already, so that retries do not repeat it.
+    logged: BTreeSet<String>,
+}
+
+impl Notes {
+    fn log_once(&mut self, text: &str) -> String {
+        let text: String = text.chars().take(MAX_TEXT).collect();
+        if self.logged.len() < MAX_DENIED && self.logged.insert(text.clone()) {
+            tracing::warn!(problem = text, "the connection has a problem");
+        }
+        text
+    }
+}
+
+/// A permission violation as the server words it.
+#[derive(Debug, PartialEq, Eq)]
+enum Violation<'a> {
+    Publish(&'a str),
+    Subscribe(&'a str),
+}
+
+impl ClientEvents {
+    /// No events so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the connection stands now.
+    pub fn connected(&self) -> bool {
+        self.0.connected.load(Ordering::Relaxed)
+    }
+
+    /// How often a connection was made.
+    pub fn connects(&self) -> u64 {
+        self.0.connects.load(Ordering::Relaxed)
+    }
+
+    /// How often it was lost.
+    pub fn disconnects(&self) -> u64 {
+        self.0.disconnects.load(Ordering::Relaxed)
+    }
+
+    /// Messages dropped because a subscription was full: an epoch in which this grows is incomplete.
+    pub fn drops(&self) -> u64 {
+        self.0.drops.load(Ordering::Relaxed)
+    }
+
+    /// Permission violations, whether or not their subject is remembered.
+    pub fn violations(&self) -> u64 {
+        self.0.violations.load(Ordering::Relaxed)
+    }
+
+    /// Errors the server sent that are no permission violations.
+    pub fn server_errors(&self) -> u64 {
+        self.0.server_errors.load(Ordering::Relaxed)
+    }
+
+    /// Whether a publish to exactly this subject was refused since the last connect.
+    pub fn denied(&self, subject: &str) -> bool {
+        self.notes().publish.contains(subject)
+    }
+
+    /// Subjects to which publishing was refused since the last connect; a bounded set.
+    pub fn denied_publishes(&self) -> Vec<String> {
+        self.notes().publish.iter().cloned().collect()
+    }
+
+    /// Subscriptions that were refused since the last connect; a bounded set.
+    pub fn denied_subscriptions(&self) -> Vec<String> {
+        self.notes().subscribe.iter().cloned().collect()
+    }
+
+    /// Whether a subscription to exactly this subject was refused since the last connect.
+    pub fn subscription_denied(&self, subject: &str) -> bool {
+        self.notes().subscribe.contains(subject)
+    }
+
+    /// Whether a subscription below `prefix` was refused since the last connect.
+    pub fn denied_below(&self, prefix: &str) -> bool {
+        let pattern = format!("{prefix}.>");
+        self.notes().subscribe.iter().any(|subject| covers(&pattern, subject))
+    }
+
+    /// What went wrong with the connection since it last stood, in words.
+    pub fn last_problem(&self) -> Option<String> {
+        let notes = self.notes();
+        notes.problem.clone().or_else(|| notes.client_problem.clone())
+    }
+
+    /// Notes a problem that is no event of the client.
+    pub(super) fn problem(&self, text: &str) {
+        let mut notes = self.notes();
+        notes.problem = Some(notes.log_once(text));
+    }
+
+    fn client_problem(&self, text: &str) {
+        let mut notes = self.notes();
+        notes.client_problem = Some(notes.log_once(text));
+    }
+
+    pub(super) fn record(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                self.0.connects.fetch_add(1, Ordering::Relaxed);
+                self.0.connected.store(true, Ordering::Relaxed);
+                // Other credentials may have been read, with other permissions.
+                let mut notes = self.notes();
+                *notes = Notes::default();
+                tracing::debug!("connected");
+            }
+            Event::Disconnected => {
+                self.0.disconnects.fetch_add(1, Ordering::Relaxed);
+                self.0.connected.store(false, Ordering::Relaxed);
+                tracing::warn!("the connection was lost; connecting again");
+            }
+            Event::SlowConsumer(_) => {
+                if self.0.drops.fetch_add(1, Ordering::Relaxed) == 0 {
+                    tracing::warn!("answers come faster than they are read, and some were dropped");
+                }
+            }
+            Event::ServerError(ServerError::Other(text)) => self.server_error(text),
+            Event::ServerError(error) => self.server_error(&error.to_string()),
+            Event::ClientError(ClientError::Other(text)) => self.client_problem(text),
+            Event::ClientError(error) => self.client_problem(&error.to_string()),
+            Event::LameDuckMode => tracing::info!("the server is about to shut down"),
+            Event::Closed => self.0.connected.store(false, Ordering::Relaxed),
+            Event::Draining => {}
+        }
+    }
+
+    fn server_error(&self, text: &str) {
+        let Some(violation) = violation(text) else {
+            self.0.server_errors.fetch_add(1, Ordering::Relaxed);
+            self.problem(text);
+            return;
+        };
+        self.0.violations.fetch_add(1, Ordering::Relaxed);
+        let mut notes = self.notes();
+        let (set, verb, subject) = match violation {
+            Violation::Publish(subject) => (&mut notes.publish, "publish to", subject),
+            Violation::Subscribe(subject) => (&mut notes.subscribe, "subscribe to", subject),
+        };
+        if set.len() < MAX_DENIED && set.insert(subject.to_owned()) {
+            tracing::warn!(subject, "the server does not let this user {verb} the subject");
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The subject between quotes; a queue group may follow it.
+fn violation(text: &str) -> Option<Violation<'_>> {
+    const PUBLISH: &str = "permissions violation for publish to \"";
+    const SUBSCRIBE: &str = "permissions violation for subscription to \"";
+    let below = |start: &str| {
+        let (head, rest) = text.split_at_checked(start.len())?;
+        head.eq_ignore_ascii_case(start).then(|| rest.split('"').next()).flatten()
+    };
+    below(PUBLISH).map(Violation::Publish).or_else(|| below(SUBSCRIBE).map(Violation::Subscribe))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> Event {
+        Event::ServerError(ServerError::Other(text.to_owned()))
+    }
+
+    #[test]
+    fn violations_are_parsed_from_the_servers_words() {
+        assert_eq!(
+            violation("Permissions Violation for Publish to \"$SYS.REQ.X\""),
+            Some(Violation::Publish("$SYS.REQ.X"))
+        );
+        assert_eq!(
+            violation("Permissions Violation for Subscription to \"a.>\" using queue \"q\""),
+            Some(Violation::Subscribe("a.>"))
+        );
+        assert_eq!(violation("Authorization Violation"), None);
+        assert_eq!(violation("Permissions Violation for Publish to"), None);
+    }
+
+    #[test]
+    fn events_are_counted_and_denied_subjects_remembered_until_the_next_connect() {
+        let events = ClientEvents::new();
+        events.record(&Event::Connected);
+        events.record(&error("Permissions Violation for Publish to \"a.b\""));
+        events.record(&error("Permissions Violation for Subscription to \"_I.x.*\""));
+        events.record(&error("Stale Connection"));
+        events.record(&Event::SlowConsumer(7));
+        events.record(&Event::Disconnected);
+        assert!(events.denied("a.b") && !events.denied("a.c"));
+        assert!(events.denied_below("_I") && !events.denied_below("_J"));
+        assert_eq!((events.violations(), events.server_errors(), events.drops()), (2, 1, 1));
+        assert_eq!((events.connects(), events.disconnects(), events.connected()), (1, 1, false));
+        assert_eq!(events.last_problem().as_deref(), Some("Stale Connection"));
+
+        events.record(&Event::Connected);
+        assert!(!events.denied("a.b") && events.connected());
+        assert_eq!(events.violations(), 2);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let events = ClientEvents::new();
+        for n in 0..1000 {
+            events.record(&error(&format!("Permissions Violation for Publish to \"a.{n}\"")));
+        }
+        events.problem(&"x".repeat(10_000));
+        assert_eq!((events.denied_publishes().len(), events.violations()), (MAX_DENIED, 1000));
+        assert_eq!(events.last_problem().map(|text| text.len()), Some(MAX_TEXT));
+    }
+}

@@ -1,0 +1,148 @@
+//! Targeted requests that the evidence of flagged entities needs.
+
+use super::Plan;
+use super::ask_one::ask_one;
+use super::scatter::{Expect, note_cost, scatter};
+use crate::nats::inbox::Inbox;
+use crate::snapshot::{ConnectionSubscriptions, FollowUp, Snapshot, SubscriptionShape, TopCounter};
+use crate::text::{Name, TEXT_BYTES, bounded};
+use crate::wire::connz::{Connection, ConnzOptions, PageHead, parse};
+use crate::wire::time::timestamp;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// Connections whose subjects are looked at, of each server and in all.
+const TOP: usize = 5;
+
+/// First tokens that are told.
+const TOKENS: usize = 5;
+
+/// Closed connections that are looked at.
+const CLOSED: u64 = 2048;
+
+/// Targeted requests of one epoch; each flagged account needs one.
+const MOST: usize = 100;
+
+/// Sends what the rules want, one after another.
+pub(super) async fn run(
+    inbox: &Inbox,
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+    wanted: &[FollowUp],
+    since: &BTreeMap<Name, OffsetDateTime>,
+) {
+    if wanted.len() > MOST {
+        let left = wanted.len() - MOST;
+        snapshot.coverage.notes.push(format!("{left} targeted requests for evidence were left out"));
+    }
+    for follow_up in wanted.iter().take(MOST) {
+        match follow_up {
+            FollowUp::TopSubscriptions { account } => top_subscriptions(inbox, plan, snapshot, account).await,
+            FollowUp::ClosedConnections { server } => {
+                // Without an earlier epoch there is no "since".
+                if let Some(since) = since.get(server) {
+                    closed_connections(inbox, plan, snapshot, server, *since).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether a name can stand in a subject as one token; others are asked for through the body.
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && !name.contains(|c: char| c == '.' || c == '*' || c == '>' || c.is_whitespace())
+}
+
+async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, account: &Name) {
+    let options = ConnzOptions {
+        sort: "subs",
+        subscriptions: true,
+        limit: TOP as u64,
+        acc: Some(account.to_string()),
+        ..ConnzOptions::open()
+    };
+    let Ok(body) = serde_json::to_string(&options) else {
+        return;
+    };
+    let subject = if is_token(account) {
+        format!("$SYS.REQ.ACCOUNT.{account}.CONNZ")
+    } else {
+        "$SYS.REQ.SERVER.PING.CONNZ".to_owned()
+    };
+    let expect = Expect { ids: snapshot.servers.keys().cloned().collect(), discover: false };
+    let answers = scatter(
+        inbox,
+        plan,
+        &subject,
+        &body,
+        true,
+        &expect,
+        |body| {
+            let mut of_server = Vec::new();
+            let page = parse(body, &mut |_: &PageHead, connection: &Connection<'_>| {
+                of_server.push((connection.cid, shape(connection)));
+            })?;
+            Ok((page.server, Ok(of_server)))
+        },
+        snapshot,
+    )
+    .await;
+    let missing = expect.ids.len().saturating_sub(answers.answers.len());
+    if missing > 0 {
+        let note = format!("{missing} servers did not tell the subscriptions of account {account}");
+        snapshot.coverage.notes.push(note);
+    }
+    let mut shapes = Vec::new();
+    for (server, (_, of_server)) in answers.answers {
+        let row = |(cid, shape)| ConnectionSubscriptions { server: server.clone(), cid, shape };
+        shapes.extend(of_server.into_iter().flatten().map(row));
+    }
+    shapes.sort_by(|a, b| {
+        b.shape.listed.cmp(&a.shape.listed).then_with(|| (&a.server, a.cid).cmp(&(&b.server, b.cid)))
+    });
+    shapes.dedup_by(|a, b| a.server == b.server && a.cid == b.cid);
+    shapes.truncate(TOP);
+    snapshot.follow_ups.subscriptions.insert(account.clone(), shapes);
+}
+
+fn shape(connection: &Connection<'_>) -> SubscriptionShape {
+    let mut tokens = TopCounter::default();
+    let (mut inbox, mut listed) = (0, 0);
+    for subject in connection.subscriptions_list.iter().flatten() {
+        let token = subject.split('.').next().unwrap_or_default();
+        listed += 1;
+        inbox += u64::from(token == "_INBOX");
+        tokens.add(token, |token| bounded(token, TEXT_BYTES));
+    }
+    SubscriptionShape { inbox, listed, first_tokens: tokens.top(TOKENS) }
+}
+
+/// Counts clients that a full server refused. They were never clients of an account, so no event tells of them; the
+/// server keeps them among its closed connections.
+async fn closed_connections(
+    inbox: &Inbox,
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+    server: &Name,
+    since: OffsetDateTime,
+) {
+    let options = ConnzOptions { auth: false, state: 1, sort: "stop", limit: CLOSED, ..ConnzOptions::open() };
+    let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
+    snapshot.cost.requests += 1;
+    let Ok(mut asked) = ask_one(inbox, plan, &subject, &options).await else {
+        return;
+    };
+    while let Ok((answer, bytes, took)) = asked.next().await {
+        note_cost(snapshot, bytes, took);
+        let mut rejected = 0;
+        let Ok(body) = answer.decode() else { continue };
+        let page = parse(&body, &mut |_, connection| {
+            let after = timestamp(&connection.stop).is_some_and(|stop| stop > since);
+            rejected += u64::from(after && connection.reason == "Maximum Connections Exceeded");
+        });
+        if page.is_ok_and(|page| *page.server.id == **server) {
+            snapshot.follow_ups.rejected.insert(server.clone(), rejected);
+            return;
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Everything that talks to NATS: the only module that names the client library.
+//!
+//! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
+//! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them. [`load`] is for the demo.
+
+pub mod ask;
+pub mod auth;
+mod backoff;
+pub mod connect;
+pub mod context;
+pub mod credentials_file;
+mod encoding;
+pub mod events;
+pub mod gather;
+pub mod inbox;
+pub mod load;
+pub mod permissions;
+pub mod publish;
+pub mod selftest;
+mod tls;
+mod urls;
+pub mod watch;

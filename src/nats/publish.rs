@@ -1,0 +1,104 @@
+//! Publishing: the only place that writes to subjects other than requests.
+
+use super::connect::Connection;
+use crate::finding::{EpochSummary, Finding, epoch_subject, fit, message_id, subject};
+use async_nats::header::HeaderMap;
+use std::time::Duration;
+
+/// Bytes that the headers of a message may take; the longest has a fingerprint, an epoch and two names.
+const HEADER_BYTES: usize = 512;
+
+/// Publishes under one prefix.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    connection: Connection,
+    prefix: String,
+}
+
+/// What could not be published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The server's `max_payload` is too small for the message, even without its evidence.
+    #[error("the message for {subject} does not fit the server's max_payload of {limit} bytes")]
+    TooLarge {
+        /// Its subject.
+        subject: String,
+        /// The server's limit in bytes.
+        limit: usize,
+    },
+    /// The client did not take it.
+    #[error("cannot publish to {subject}: {reason}")]
+    Refused {
+        /// Its subject.
+        subject: String,
+        /// What the client said.
+        reason: String,
+    },
+    /// The connection is down, or too slow.
+    #[error("the connection did not take all messages of the epoch within {}", humantime::format_duration(*within))]
+    TimedOut {
+        /// How long it was waited for.
+        within: Duration,
+    },
+}
+
+impl Publisher {
+    /// Publishes under `prefix`.
+    pub fn new(connection: &Connection, prefix: &str) -> Self {
+        Self { connection: connection.clone(), prefix: prefix.to_owned() }
+    }
+
+    /// Publishes the findings of an epoch, then its summary, and waits until the server has them. What cannot be
+    /// published does not keep back the rest.
+    pub async fn epoch(
+        &self,
+        system_account: &str,
+        findings: Vec<Finding>,
+        summary: EpochSummary,
+        within: Duration,
+    ) -> Vec<PublishError> {
+        let mut errors = Vec::new();
+        let all = async {
+            for finding in findings {
+                let Finding { severity, check, status, epoch, .. } = finding;
+                let subject = subject(&self.prefix, system_account, severity, check, &finding.entity);
+                let id = message_id(&finding.fingerprint, epoch, status);
+                let kind = finding.kind_of_message;
+                if let Err(error) = self.one(subject, &id, kind, finding).await {
+                    errors.push(error);
+                }
+            }
+            let subject = epoch_subject(&self.prefix, system_account);
+            let id = format!("{}-{}", summary.agent.id, summary.epoch);
+            let kind = summary.kind_of_message;
+            if let Err(error) = self.one(subject, &id, kind, summary).await {
+                errors.push(error);
+            }
+            // A failed flush means that the connection is down; the client keeps what it has taken.
+            let _ = self.connection.client().flush().await;
+        };
+        if tokio::time::timeout(within, all).await.is_err() {
+            errors.push(PublishError::TimedOut { within });
+        }
+        errors
+    }
+
+    async fn one<T: crate::finding::Trim>(
+        &self,
+        subject: String,
+        id: &str,
+        kind: &str,
+        message: T,
+    ) -> Result<(), PublishError> {
+        let limit = self.connection.max_payload();
+        let Some(payload) = fit(message, limit.saturating_sub(HEADER_BYTES)) else {
+            return Err(PublishError::TooLarge { subject, limit });
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", id);
+        headers.insert("Insights-Type", kind);
+        let published =
+            self.connection.client().publish_with_headers(subject.clone(), headers, payload.into()).await;
+        published.map_err(|error| PublishError::Refused { subject, reason: error.to_string() })
+    }
+}

@@ -1,0 +1,168 @@
+//! What the agent's user may do at the least, and how that is written down for nats-server and for nsc.
+//!
+//! The requests are named one by one. A wider `$SYS.REQ.SERVER.*.*` would be shorter, but `RELOAD`, `KICK` and `LDM`
+//! have the same shape, and with them a stolen user could take a system down.
+
+use crate::config::Config;
+use crate::snapshot::Endpoint;
+use std::fmt::Write;
+
+/// Subjects that a user is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permissions {
+    /// To publish on: requests and findings.
+    pub publish: Vec<String>,
+    /// To subscribe to: answers and events.
+    pub subscribe: Vec<String>,
+}
+
+impl Permissions {
+    /// Those that the configuration needs.
+    pub fn for_config(config: &Config) -> Self {
+        let mut publish: Vec<String> =
+            config.checks.requests().into_iter().filter_map(subject).map(str::to_owned).collect();
+        // Who am I, for the start-up self-test.
+        publish.push("$SYS.REQ.USER.INFO".into());
+        publish.push(format!("{}.>", config.subject_prefix));
+        let subscribe = vec![
+            format!("{}.>", config.connection.inbox_prefix()),
+            "$SYS.ACCOUNT.*.DISCONNECT".into(),
+            "$SYS.SERVER.*.SHUTDOWN".into(),
+            "$SYS.SERVER.*.LAMEDUCK".into(),
+        ];
+        Self { publish, subscribe }
+    }
+
+    /// Those of an agent without a configuration file.
+    pub fn defaults() -> Self {
+        Self::for_config(&Config::default())
+    }
+
+    /// A user of the system account with these permissions, as nats-server's configuration writes it.
+    pub fn for_nats_server(&self, user: &str, account: &str) -> String {
+        let mut text = format!(
+            "# The least-privilege user of insights-agent, for the system account. Put the user into the list that\n\
+             # is there, and replace the password: `nats server passwd` makes a hash of one.\n\
+             accounts {{\n  {account} {{\n    users = [\n      {{\n        user: {user}\n        password: \
+             \"REPLACE_ME\"\n        permissions {{\n",
+            account = quoted(account),
+            user = quoted(user),
+        );
+        for (verb, subjects) in [("publish", &self.publish), ("subscribe", &self.subscribe)] {
+            let _ = writeln!(text, "          {verb} {{\n            allow = [");
+            for subject in subjects {
+                let _ = writeln!(text, "              {}", quoted(subject));
+            }
+            let _ = writeln!(text, "            ]\n          }}");
+        }
+        let _ = writeln!(text, "        }}\n      }}\n    ]\n  }}\n}}\nsystem_account: {}", quoted(account));
+        text
+    }
+
+    /// The commands that make the user in operator mode.
+    pub fn for_nsc(&self, user: &str, account: &str) -> String {
+        let (user, account) = (in_shell(user), in_shell(account));
+        let mut text = format!("nsc add user --account {account} --name {user}");
+        for (flag, subjects) in [("--allow-pub", &self.publish), ("--allow-sub", &self.subscribe)] {
+            for subject in subjects {
+                let _ = write!(text, " \\\n  {flag} {}", in_shell(subject));
+            }
+        }
+        let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > insights.creds");
+        text
+    }
+}
+
+/// What has to be allowed for an endpoint: `*` stands for `PING`, for a server's id and for an account.
+const fn subject(endpoint: Endpoint) -> Option<&'static str> {
+    match endpoint {
+        Endpoint::Statsz => Some("$SYS.REQ.SERVER.*.STATSZ"),
+        Endpoint::Varz => Some("$SYS.REQ.SERVER.*.VARZ"),
+        Endpoint::Connz => Some("$SYS.REQ.SERVER.*.CONNZ"),
+        Endpoint::Accountz => Some("$SYS.REQ.SERVER.*.ACCOUNTZ"),
+        Endpoint::AccountStatz => Some("$SYS.REQ.ACCOUNT.*.STATZ"),
+        Endpoint::AccountConnz => Some("$SYS.REQ.ACCOUNT.*.CONNZ"),
+        // Subscribed to, not asked.
+        Endpoint::Events => None,
+    }
+}
+
+/// A text in nats-server's configuration. In quotes, `$SYS` is no variable.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_ascii_control() => {
+                let _ = write!(quoted, "\\x{:02x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// A word of a shell, in which `$`, `*` and `>` mean themselves.
+fn in_shell(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::ActiveChecks;
+
+    #[test]
+    fn accounts_checks_need_every_request_and_the_prefixes_of_the_configuration() {
+        let mut config = Config { subject_prefix: "team.a".into(), ..Config::default() };
+        config.checks.checks.retain(|check| check.entry.meta.id.starts_with("ACCOUNTS_"));
+        config.connection.inbox_prefix = Some("_INBOX_A".into());
+        let permissions = Permissions::for_config(&config);
+        assert_eq!(
+            permissions.publish,
+            [
+                "$SYS.REQ.SERVER.*.STATSZ",
+                "$SYS.REQ.SERVER.*.VARZ",
+                "$SYS.REQ.SERVER.*.CONNZ",
+                "$SYS.REQ.ACCOUNT.*.STATZ",
+                "$SYS.REQ.SERVER.*.ACCOUNTZ",
+                "$SYS.REQ.ACCOUNT.*.CONNZ",
+                "$SYS.REQ.USER.INFO",
+                "team.a.>",
+            ]
+        );
+        assert_eq!(permissions.subscribe[0], "_INBOX_A.>");
+    }
+
+    #[test]
+    fn what_no_enabled_check_needs_is_not_allowed_and_nothing_that_changes_a_server_ever_is() {
+        let none = ActiveChecks { checks: Vec::new(), disabled: 0 };
+        let permissions = Permissions::for_config(&Config { checks: none, ..Config::default() });
+        assert_eq!(
+            permissions.publish,
+            ["$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.VARZ", "$SYS.REQ.USER.INFO", "insights.checks.>"]
+        );
+        for subject in Permissions::for_config(&Config::default()).publish {
+            let wide = subject.starts_with("$SYS") && (subject.ends_with('*') || subject.contains('>'));
+            assert!(!wide, "{subject}");
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_for_their_readers() {
+        let permissions = Permissions { publish: vec!["$SYS.*.>".into()], subscribe: vec![] };
+        let text = permissions.for_nats_server("a\"b\\", "$SYS");
+        assert!(text.contains(r#"user: "a\"b\\""#) && text.contains("  \"$SYS\" {"), "{text}");
+        let text = permissions.for_nsc("it's", "SYS");
+        assert!(text.starts_with(r"nsc add user --account SYS --name 'it'\''s' \"), "{text}");
+        assert!(text.contains("--allow-pub '$SYS.*.>'"), "{text}");
+    }
+}

@@ -1,0 +1,85 @@
+//! Reports for the tests of the renderers.
+
+use crate::agent::Report;
+use crate::check::{Category, Entity, Kind, Observed, Severity, UnknownRow};
+use crate::finding::{
+    AgentInfo, CheckCounts, EPOCH_TYPE, EpochSummary, FINDING_TYPE, Finding, FindingCounts, Scanned,
+    ServerCounts, Status, SummaryCost, fingerprint,
+};
+use serde_json::json;
+use time::macros::datetime;
+
+fn agent() -> AgentInfo {
+    AgentInfo { id: "id".into(), name: "host".into(), version: "0.0.0".into() }
+}
+
+pub(super) fn unknown(entity: &str, reason: &str) -> UnknownRow {
+    UnknownRow { check: "ACCOUNTS_001", entity: entity.into(), reason: reason.into() }
+}
+
+fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
+    let entity = Entity::account(account, None);
+    let observed = Observed::of_limit(connections, 200, 90.0, "connections", "jwt");
+    Finding {
+        kind_of_message: FINDING_TYPE,
+        fingerprint: fingerprint("test", "ACCOUNTS_001", &entity),
+        status: Status::Firing,
+        check: "ACCOUNTS_001",
+        name: "Account Connection Limit",
+        severity,
+        category: Category::Saturation,
+        kind: Kind::Operational,
+        summary: format!("account {account} uses {connections} of 200 connections"),
+        entity,
+        observed,
+        evidence: json!({ "unnamed": 3 }),
+        remediation: vec![
+            "Close connections that are leaked.".into(),
+            "Raise the limit: `nsc edit account`.".into(),
+        ],
+        docs_url: None,
+        epoch: 1_763_632_800,
+        first_seen: datetime!(2025-11-20 10:00 UTC),
+        last_seen: datetime!(2025-11-20 10:00 UTC),
+        resolved_at: None,
+        epochs: 1,
+        successor: None,
+        system: "test".into(),
+        agent: agent(),
+    }
+}
+
+/// A complete epoch with findings of these severities.
+pub(super) fn with(severities: &[Severity]) -> Report {
+    let findings =
+        (1..).zip(severities).map(|(n, severity)| finding(*severity, &format!("APP{n}"), 180 + n)).collect();
+    let summary = EpochSummary {
+        kind_of_message: EPOCH_TYPE,
+        epoch: 1_763_632_800,
+        started_at: datetime!(2025-11-20 10:00 UTC),
+        duration_ms: 412,
+        complete: true,
+        servers: ServerCounts { known: 3, responded: 3, missing: Vec::new() },
+        checks: CheckCounts { evaluated: 7, ..CheckCounts::default() },
+        findings: FindingCounts::default(),
+        scanned: Scanned { accounts: 12, connections: 5012, streams: 0, consumers: 0 },
+        cost: SummaryCost::default(),
+        notes: Vec::new(),
+        system: "test".into(),
+        agent: agent(),
+    };
+    Report { summary, findings }
+}
+
+/// An incomplete epoch with something of everything.
+pub(super) fn report() -> Report {
+    let mut report = with(&[Severity::Info, Severity::Warning, Severity::Critical, Severity::Warning]);
+    let (ended, long) = (0, 3);
+    report.findings[ended].status = Status::Resolved;
+    report.findings[long].summary = format!("account A|B\u{1b}[2J holds {}", "very ".repeat(30));
+    report.summary.servers = ServerCounts { known: 3, responded: 2, missing: vec!["n3".into()] };
+    report.summary.checks.unknown.push(unknown("*", "server n3 did not answer ACCOUNT STATZ"));
+    report.summary.notes.push("2 messages were dropped".into());
+    report.summary.complete = false;
+    report
+}

@@ -1,0 +1,91 @@
+//! The exit status, as monitoring plugins have it.
+
+use super::firing;
+use crate::agent::Report;
+use crate::check::Severity;
+
+/// What the program's exit status says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// 0: nothing to report.
+    Clear,
+    /// 1: there are warnings.
+    Warning,
+    /// 2: there is something critical.
+    Critical,
+    /// 3: nothing could be looked at, or the command was not understood.
+    Unknown,
+}
+
+impl Status {
+    /// The number that the process ends with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Clear => 0,
+            Self::Warning => 1,
+            Self::Critical => 2,
+            Self::Unknown => 3,
+        }
+    }
+
+    /// The word that monitoring systems use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Clear => "OK",
+            Self::Warning => "WARNING",
+            Self::Critical => "CRITICAL",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
+/// The status of a report when findings below `fail_on` do not count. What is firing decides; where nothing is, silence
+/// is not taken for health: no server that answered, or no check that could be judged, is [`Status::Unknown`].
+pub fn status(report: &Report, fail_on: Severity) -> Status {
+    let counts = |severity| severity >= fail_on && firing(report, severity) > 0;
+    if counts(Severity::Critical) {
+        return Status::Critical;
+    }
+    if counts(Severity::Warning) || counts(Severity::Info) {
+        return Status::Warning;
+    }
+    let checks = &report.summary.checks;
+    let nothing_judged = checks.evaluated == 0 && !checks.unknown.is_empty();
+    if report.summary.servers.responded == 0 || nothing_judged { Status::Unknown } else { Status::Clear }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn the_worst_finding_that_counts_decides() {
+        use Severity::{Critical, Info, Warning};
+        for (severities, fail_on, expected) in [
+            (&[][..], Info, Status::Clear),
+            (&[Info], Info, Status::Warning),
+            (&[Info], Warning, Status::Clear),
+            (&[Info, Warning], Warning, Status::Warning),
+            (&[Warning], Critical, Status::Clear),
+            (&[Warning, Critical], Critical, Status::Critical),
+            (&[Critical], Info, Status::Critical),
+        ] {
+            let report = samples::with(severities);
+            assert_eq!(status(&report, fail_on), expected, "{severities:?} {fail_on:?}");
+        }
+    }
+
+    #[test]
+    fn silence_is_unknown_and_what_has_ended_does_not_count() {
+        let mut report = samples::with(&[]);
+        report.summary.servers.responded = 0;
+        assert_eq!(status(&report, Severity::Warning), Status::Unknown);
+        let mut report = samples::with(&[Severity::Critical]);
+        report.findings[0].status = crate::finding::Status::Resolved;
+        assert_eq!(status(&report, Severity::Warning), Status::Clear);
+        report.summary.checks.evaluated = 0;
+        report.summary.checks.unknown.push(samples::unknown("*", "no permission"));
+        assert_eq!(status(&report, Severity::Warning), Status::Unknown);
+    }
+}

@@ -1,0 +1,98 @@
+//! An account, summed from what each server says of it.
+
+use super::{AccountEvents, AccountFold};
+use crate::text::Name;
+use std::collections::BTreeMap;
+
+/// What one server counts for an account (ACCOUNT STATZ).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OnServer {
+    /// Open client connections here: NATS, WebSocket, MQTT; not leafnodes.
+    pub connections: u64,
+    /// Open leafnode connections here.
+    pub leafnodes: u64,
+    /// The account's interest as this server sees it: local and routed together, so the members of a cluster show
+    /// the same. None before 2.10.
+    pub subscriptions: Option<u64>,
+}
+
+/// Limits of an account's JWT. -1 is unlimited; the server leaves out zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Client connections.
+    pub connections: i64,
+    /// Subscriptions of one connection.
+    pub subscriptions: i64,
+    /// Leafnode connections.
+    pub leafnodes: i64,
+}
+
+/// What is known of an account's limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limits {
+    /// Read from its JWT.
+    Jwt(AccountLimits),
+    /// The global account `$G`: no configuration can give it limits, its name is reserved (server source).
+    None,
+    /// An account of a configuration file: no answer of any endpoint shows its limits (measured, 2.9.10 to 2.15.1).
+    NotVisible,
+    /// They could be read, but were not, and why.
+    Unread(String),
+}
+
+/// An account of the system.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// Public key in operator mode, its name otherwise.
+    pub id: Name,
+    /// Readable name, in operator mode.
+    pub name: Option<Name>,
+    /// Per server id.
+    pub servers: BTreeMap<Name, OnServer>,
+    /// Its limits.
+    pub limits: Limits,
+    /// From the sweep over connections; empty where it has none.
+    pub fold: AccountFold,
+    /// From events since the previous epoch.
+    pub events: AccountEvents,
+}
+
+impl Account {
+    /// An account of which only the id is known.
+    pub fn new(id: Name) -> Self {
+        let limits = Limits::Unread("no server described the account".into());
+        Self {
+            id,
+            name: None,
+            servers: BTreeMap::new(),
+            limits,
+            fold: AccountFold::default(),
+            events: AccountEvents::default(),
+        }
+    }
+
+    /// What people call it.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.id)
+    }
+
+    /// Client connections over all servers: the limit is enforced across the system (measured).
+    pub fn connections(&self) -> u64 {
+        self.servers.values().fold(0, |sum, on| sum.saturating_add(on.connections))
+    }
+
+    /// Leafnode connections over all servers.
+    pub fn leafnodes(&self) -> u64 {
+        self.servers.values().fold(0, |sum, on| sum.saturating_add(on.leafnodes))
+    }
+
+    /// Leafnodes on the server that has most: they count towards the connection limit there only (measured).
+    pub fn leafnodes_on_fullest(&self) -> u64 {
+        self.servers.values().map(|on| on.leafnodes).max().unwrap_or(0)
+    }
+
+    /// The largest interest that any server shows; none if no server shows one.
+    pub fn subscriptions(&self) -> Option<u64> {
+        self.servers.values().filter_map(|on| on.subscriptions).max()
+    }
+}

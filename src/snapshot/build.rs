@@ -1,0 +1,217 @@
+//! Snapshots for unit tests, made through the real fold.
+
+use super::*;
+use crate::wire::connz::{Connection, PageHead};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A system under construction: every server answers everything unless told otherwise.
+pub(crate) struct System {
+    pub(crate) snapshot: Snapshot,
+    fold: ConnectionFold,
+    head: PageHead,
+    next_cid: u64,
+    unswept: BTreeSet<Name>,
+}
+
+/// A time for tests.
+pub(crate) fn at(second: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_700_000_000 + second).unwrap()
+}
+
+fn id_of(server: &str) -> Name {
+    Name::from(format!("ID-{server}"))
+}
+
+const ASKED: [Endpoint; 6] = [
+    Endpoint::Statsz,
+    Endpoint::Varz,
+    Endpoint::Connz,
+    Endpoint::AccountStatz,
+    Endpoint::Accountz,
+    Endpoint::Events,
+];
+
+impl System {
+    /// `n` servers n1, n2 … in the cluster `east`.
+    pub(crate) fn of(n: usize) -> Self {
+        let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own: Vec::new() };
+        let mut system = Self {
+            snapshot: Snapshot::empty(1_700_000_000, at(0)),
+            fold: ConnectionFold::new(rules),
+            head: PageHead { now: Some(at(0)) },
+            next_cid: 1,
+            unswept: BTreeSet::new(),
+        };
+        for i in 1..=n {
+            system.add_server(&format!("n{i}"), Some("east"));
+        }
+        system
+    }
+
+    pub(crate) fn add_server(&mut self, name: &str, cluster: Option<&str>) {
+        let (id, name, cluster) = (id_of(name), Name::from(name), cluster.map(Name::from));
+        self.snapshot.coverage.present.insert(id.clone(), (name.clone(), cluster.clone()));
+        for endpoint in ASKED {
+            self.snapshot.coverage.note(endpoint, &id, Answer::Complete);
+        }
+        self.fold.server(&id);
+        let vars = ServerVars { max_connections: 65_536, ..ServerVars::default() };
+        let server = Server {
+            id: id.clone(),
+            name,
+            cluster,
+            version: Some(Version(2, 15, 1)),
+            start: Some(at(-3600)),
+            now: Some(at(0)),
+            vars: Some(vars),
+            fold: None,
+        };
+        self.snapshot.servers.insert(id, server);
+    }
+
+    /// A later time of the same system.
+    pub(crate) fn at(mut self, second: i64) -> Self {
+        self.snapshot.taken_at = at(second);
+        self.head.now = Some(at(second));
+        self
+    }
+
+    /// An account with limits of a JWT (-1 unlimited), loaded on every server.
+    pub(crate) fn account(mut self, id: &str, connections: i64, subscriptions: i64, leafnodes: i64) -> Self {
+        let limits = Limits::Jwt(AccountLimits { connections, subscriptions, leafnodes });
+        self.entry(id).limits = limits;
+        self
+    }
+
+    /// An account of a configuration file.
+    pub(crate) fn config_account(mut self, id: &str) -> Self {
+        self.entry(id).limits = Limits::NotVisible;
+        self
+    }
+
+    pub(crate) fn entry(&mut self, id: &str) -> &mut Account {
+        let loaded = self.snapshot.servers.keys().map(|id| (id.clone(), OnServer::default())).collect();
+        let id = Name::from(id);
+        self.snapshot
+            .accounts
+            .entry(id.clone())
+            .or_insert_with(|| Account { servers: loaded, ..Account::new(id) })
+    }
+
+    /// The agent's own connection, by the id that [`Self::connect`] gives next.
+    pub(crate) fn own_next(mut self, server: &str) -> Self {
+        let own = vec![(id_of(server), self.next_cid)];
+        let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own };
+        let servers = std::mem::take(&mut self.fold.servers);
+        let accounts = std::mem::take(&mut self.fold.accounts);
+        self.fold = ConnectionFold::new(rules);
+        (self.fold.servers, self.fold.accounts) = (servers, accounts);
+        self
+    }
+
+    /// `n` connections of a user on a server; `edit` changes each before it is taken in.
+    pub(crate) fn connect(
+        mut self,
+        server: &str,
+        account: &str,
+        user: &str,
+        n: u64,
+        edit: impl Fn(&mut Connection<'_>, u64),
+    ) -> Self {
+        let id = id_of(server);
+        let version = self.snapshot.servers[&id].version;
+        let source = PageSource { server: id.clone(), version, since: None };
+        for i in 0..n {
+            let mut connection = Connection {
+                cid: self.next_cid,
+                kind: "Client".into(),
+                client_type: "nats".into(),
+                ip: "10.0.0.1".into(),
+                start: "2023-11-14T21:13:20Z".into(),
+                last_activity: "2023-11-14T22:13:20Z".into(),
+                in_msgs: 1,
+                name: "app".into(),
+                lang: "go".into(),
+                version: "1.30.0".into(),
+                authorized_user: user.to_owned().into(),
+                account: account.to_owned().into(),
+                ..Connection::default()
+            };
+            self.next_cid += 1;
+            edit(&mut connection, i);
+            let leaf = connection.kind == "Leafnode";
+            if !self.unswept.contains(&id) {
+                self.fold.add(&source, &self.head, &connection);
+            }
+            let on = self.entry(account).servers.entry(id.clone()).or_default();
+            if leaf {
+                on.leafnodes += 1;
+                continue;
+            }
+            on.connections += 1;
+            if let Some(vars) = self.snapshot.servers.get_mut(&id).and_then(|server| server.vars.as_mut()) {
+                vars.connections += 1;
+                vars.total_connections += 1;
+            }
+        }
+        self
+    }
+
+    /// Any other change, by a function.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Snapshot)) -> Self {
+        change(&mut self.snapshot);
+        self
+    }
+
+    pub(crate) fn server_mut(&mut self, name: &str) -> &mut Server {
+        self.snapshot.servers.get_mut(&id_of(name)).unwrap()
+    }
+
+    /// The server's VARZ, to change.
+    pub(crate) fn vars(mut self, server: &str, change: impl FnOnce(&mut ServerVars)) -> Self {
+        change(self.server_mut(server).vars.as_mut().unwrap());
+        self
+    }
+
+    /// A server that does not answer one endpoint.
+    pub(crate) fn silent(mut self, server: &str, endpoint: Endpoint) -> Self {
+        self.snapshot.coverage.note(endpoint, &id_of(server), Answer::Silent);
+        self
+    }
+
+    /// A server whose connections from here on no sweep sees.
+    pub(crate) fn without_sweep(mut self, server: &str) -> Self {
+        self.unswept.insert(id_of(server));
+        self.silent(server, Endpoint::Connz)
+    }
+
+    /// A server that stopped answering altogether: it is known from before and gone from this snapshot.
+    pub(crate) fn gone(mut self, server: &str) -> Self {
+        let id = id_of(server);
+        let server = self.snapshot.servers.remove(&id).unwrap();
+        self.snapshot.coverage.present.remove(&id);
+        for account in self.snapshot.accounts.values_mut() {
+            account.servers.remove(&id);
+        }
+        self.fold.servers.remove(&id);
+        for account in self.fold.accounts.values_mut() {
+            account.servers.remove(&id);
+        }
+        self.snapshot.coverage.missing.push(Missing {
+            name: server.name,
+            id,
+            cluster: server.cluster,
+            last_epoch: 0,
+            lame_duck: false,
+        });
+        self
+    }
+
+    /// The snapshot.
+    pub(crate) fn done(self) -> Snapshot {
+        let Self { mut snapshot, fold, .. } = self;
+        snapshot.take_fold(fold);
+        snapshot
+    }
+}

@@ -1,0 +1,147 @@
+//! What the last epochs were like, for growth and trends.
+
+use super::Snapshot;
+use crate::text::Name;
+use std::collections::{HashMap, VecDeque};
+use time::OffsetDateTime;
+
+/// Epochs that are remembered.
+const WINDOW: usize = 10;
+
+/// Fewest samples from which a trend is told: with three, two intervals can be compared.
+const STEADY_SAMPLES: usize = 3;
+
+/// One epoch of an entity.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// When.
+    pub at: OffsetDateTime,
+    /// Client connections.
+    pub connections: u64,
+    /// The account's interest; 0 for servers.
+    pub subscriptions: u64,
+}
+
+/// How an entity grew over the window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trend {
+    /// Seconds from the first sample to the last.
+    pub seconds: f64,
+    /// Connections gained (or lost).
+    pub connections: i64,
+    /// Subscriptions gained (or lost).
+    pub subscriptions: i64,
+    /// Connections gained per second, when every interval of the window grew by at least half the average.
+    pub steady_connections_per_second: Option<f64>,
+}
+
+/// The last epochs of every account and server, by id and by name. Entities that an epoch could not see whole keep
+/// what they had.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    accounts: HashMap<Name, VecDeque<Sample>>,
+    servers: HashMap<Name, VecDeque<Sample>>,
+}
+
+impl History {
+    /// Remembers an epoch. Sums over accounts are remembered only of epochs in which every server answered,
+    /// because a missing server would look like a drop.
+    pub fn push(&mut self, snapshot: &Snapshot) {
+        let at = snapshot.taken_at;
+        if snapshot.coverage.gaps(super::Endpoint::AccountStatz).is_empty() {
+            self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));
+            for account in snapshot.accounts.values() {
+                let subscriptions = account.subscriptions().unwrap_or(0);
+                remember(
+                    &mut self.accounts,
+                    &account.id,
+                    Sample { at, connections: account.connections(), subscriptions },
+                );
+            }
+        }
+        if snapshot.coverage.missing.is_empty() {
+            self.servers.retain(|name, _| snapshot.server_named(name).is_some());
+        }
+        for server in snapshot.servers.values() {
+            if let Some(vars) = &server.vars {
+                remember(
+                    &mut self.servers,
+                    &server.name,
+                    Sample { at, connections: vars.connections, subscriptions: 0 },
+                );
+            }
+        }
+    }
+
+    /// How an account grew, with its present sample included.
+    pub fn account(&self, id: &Name, now: Sample) -> Option<Trend> {
+        trend(self.accounts.get(id)?, now)
+    }
+
+    /// How a server's connections grew, with its present sample included.
+    pub fn server(&self, name: &Name, now: Sample) -> Option<Trend> {
+        trend(self.servers.get(name)?, now)
+    }
+}
+
+/// `later - earlier`, at most the largest number where a server tells nonsense.
+pub fn difference(later: u64, earlier: u64) -> i64 {
+    0i64.saturating_add_unsigned(later).saturating_sub_unsigned(earlier)
+}
+
+fn remember(map: &mut HashMap<Name, VecDeque<Sample>>, key: &Name, sample: Sample) {
+    let samples = map.entry(key.clone()).or_default();
+    if samples.len() >= WINDOW {
+        samples.pop_front();
+    }
+    samples.push_back(sample);
+}
+
+fn trend(past: &VecDeque<Sample>, now: Sample) -> Option<Trend> {
+    let first = past.front()?;
+    let seconds = (now.at - first.at).as_seconds_f64();
+    if seconds <= 0.0 {
+        return None;
+    }
+    let samples: Vec<Sample> = past.iter().copied().chain([now]).collect();
+    let connections = difference(now.connections, first.connections);
+    let average = connections as f64 / seconds;
+    let steady = samples.len() >= STEADY_SAMPLES
+        && average > 0.0
+        && samples.windows(2).all(|pair| {
+            let step = (pair[1].at - pair[0].at).as_seconds_f64();
+            step > 0.0 && difference(pair[1].connections, pair[0].connections) as f64 / step >= average / 2.0
+        });
+    Some(Trend {
+        seconds,
+        connections,
+        subscriptions: difference(now.subscriptions, first.subscriptions),
+        steady_connections_per_second: steady.then_some(average),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(second: i64, connections: u64) -> Sample {
+        let at = OffsetDateTime::from_unix_timestamp(1_700_000_000 + second).unwrap();
+        Sample { at, connections, subscriptions: connections * 2 }
+    }
+
+    fn over(values: &[u64]) -> Option<Trend> {
+        let mut samples: VecDeque<_> = values.iter().zip(0..).map(|(v, i)| sample(i * 10, *v)).collect();
+        let now = samples.pop_back().unwrap();
+        trend(&samples, now)
+    }
+
+    #[test]
+    fn growth_is_steady_only_when_every_interval_grows() {
+        assert_eq!(over(&[10, 20, 30]).unwrap().steady_connections_per_second, Some(1.0));
+        assert_eq!(over(&[10, 30, 30]).unwrap().steady_connections_per_second, None);
+        assert_eq!(over(&[30, 20, 10]).unwrap().steady_connections_per_second, None);
+        assert_eq!(over(&[30, 20, 10]).unwrap().connections, -20);
+        assert_eq!(over(&[10, 20]).unwrap().steady_connections_per_second, None);
+        assert_eq!(over(&[10]), None);
+    }
+}

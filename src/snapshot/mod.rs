@@ -1,0 +1,143 @@
+//! What one epoch learnt about the system; immutable once the gather has ended.
+
+mod account;
+#[cfg(test)]
+pub(crate) mod build;
+mod connections;
+mod counter;
+mod coverage;
+mod events;
+mod follow_up;
+mod history;
+mod server;
+
+pub use account::{Account, AccountLimits, Limits, OnServer};
+pub use connections::{
+    AccountFold, ConnectionFold, FoldRules, IdleAfter, Kinds, PageSource, ServerFold, Share,
+    SilentConnection, TopConnection, UserFold,
+};
+pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED};
+pub use counter::{Counted, TopCounter};
+pub use coverage::{Answer, Coverage, Endpoint, Gap, Missing};
+pub use events::{AccountEvents, Events};
+pub use follow_up::{ConnectionSubscriptions, FollowUp, FollowUpResults, SubscriptionShape};
+pub use history::{History, Sample, Trend, difference};
+pub use server::{Server, ServerVars, Version};
+
+use crate::text::Name;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// What one epoch learnt.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Unix time in seconds at which the epoch was scheduled to start.
+    pub epoch: u64,
+    /// When the gather began, by the agent's clock.
+    pub taken_at: OffsetDateTime,
+    /// The system account's name or public key; `$SYS` until a server has told it.
+    pub system_account: Name,
+    /// The servers that answered, by their id (new at every boot).
+    pub servers: BTreeMap<Name, Server>,
+    /// Every account that a server has loaded, by name or public key.
+    pub accounts: BTreeMap<Name, Account>,
+    /// The answers to targeted requests.
+    pub follow_ups: FollowUpResults,
+    /// Which server answered what.
+    pub coverage: Coverage,
+    /// What the gather cost.
+    pub cost: Cost,
+}
+
+/// What a gather cost.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cost {
+    /// Requests sent.
+    pub requests: u64,
+    /// Answers used.
+    pub responses: u64,
+    /// Bytes of those answers as they came over the network.
+    pub bytes: u64,
+    /// Longest time from a request to the answer of one server, in milliseconds.
+    pub slowest_server_ms: u64,
+    /// Answers dropped because the same server had answered already.
+    pub duplicates: u64,
+    /// Messages to the inbox that belong to no open request.
+    pub strangers: u64,
+}
+
+impl Snapshot {
+    /// A snapshot in which nothing is known yet.
+    pub fn empty(epoch: u64, taken_at: OffsetDateTime) -> Self {
+        Self {
+            epoch,
+            taken_at,
+            system_account: Name::from("$SYS"),
+            servers: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            follow_ups: FollowUpResults::default(),
+            coverage: Coverage::default(),
+            cost: Cost::default(),
+        }
+    }
+
+    /// Takes in the folded connections.
+    pub fn take_fold(&mut self, fold: ConnectionFold) {
+        for (id, server_fold) in fold.servers {
+            if let Some(server) = self.servers.get_mut(&id) {
+                server.fold = Some(server_fold);
+            }
+        }
+        for (id, account_fold) in fold.accounts {
+            self.accounts.entry(id.clone()).or_insert_with(|| Account::new(id)).fold = account_fold;
+        }
+    }
+
+    /// Drops what the sweep over connections brought, by far the largest part: the counts of servers and accounts stay.
+    pub fn forget_connections(&mut self) {
+        self.servers.values_mut().for_each(|server| server.fold = None);
+        self.accounts.values_mut().for_each(|account| account.fold = AccountFold::default());
+        self.follow_ups = FollowUpResults::default();
+    }
+
+    /// The server with this name. Names are unique in a system that uses JetStream; elsewhere the first by id.
+    pub fn server_named(&self, name: &str) -> Option<&Server> {
+        self.servers.values().find(|server| &*server.name == name)
+    }
+
+    /// Servers by cluster; those without a cluster are left out.
+    pub fn clusters(&self) -> BTreeMap<&Name, Vec<&Server>> {
+        let mut clusters: BTreeMap<&Name, Vec<&Server>> = BTreeMap::new();
+        for server in self.servers.values() {
+            if let Some(cluster) = &server.cluster {
+                clusters.entry(cluster).or_default().push(server);
+            }
+        }
+        clusters
+    }
+
+    /// The name of a server by its id; the id itself for one that is gone.
+    pub fn server_name(&self, id: &Name) -> Name {
+        self.servers.get(id).map_or_else(|| id.clone(), |server| server.name.clone())
+    }
+
+    /// Client connections that the sweep saw, on all servers.
+    pub fn connections_seen(&self) -> u64 {
+        self.servers.values().filter_map(|server| server.fold.as_ref()).map(|fold| fold.clients).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build::System;
+
+    #[test]
+    fn a_connection_that_the_agent_lost_is_not_its_own_any_more() {
+        let system = System::of(1).own_next("n1");
+        // Remembered from before a reconnect, but the server does not list it.
+        assert_eq!(system.done().servers["ID-n1"].fold.as_ref().unwrap().own, 0);
+        let snapshot = System::of(1).own_next("n1").connect("n1", "SYS", "sys", 1, |_, _| {}).done();
+        let fold = snapshot.servers["ID-n1"].fold.as_ref().unwrap();
+        assert_eq!((fold.own, fold.clients), (1, 0));
+    }
+}

@@ -1,0 +1,138 @@
+//! What an independent subscriber sees of each check, on real clusters: it fires with the right numbers, stays silent
+//! on a healthy system, is unknown while a server is missing, and ends when its cause ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod accounts;
+mod balance;
+mod idle;
+mod life;
+mod limits_unseen;
+mod names;
+mod server;
+mod small_messages;
+#[path = "../support/mod.rs"]
+mod support;
+mod user;
+
+use serde_json::Value;
+use std::collections::HashMap;
+use std::time::Duration;
+use support::{Agent, Cluster, Findings, Message};
+
+/// For anything that is expected to be published.
+const SOON: Duration = Duration::from_secs(40);
+
+/// An agent on a cluster, and an independent subscriber that was there before it.
+struct Watched {
+    findings: Findings,
+    agent: Agent,
+}
+
+impl Watched {
+    /// Starts the agent as the least-privilege user, with this configuration file.
+    async fn start(cluster: &Cluster, config: &str) -> Self {
+        let findings = Findings::subscribe(cluster).await;
+        let path = cluster.dir().join("insights.toml");
+        std::fs::write(&path, config).unwrap();
+        let path = path.to_string_lossy().into_owned();
+        let agent = Agent::start(cluster.agent_args().chain(["run", "--epoch", "2s", "--config", &path]));
+        Self { findings, agent }
+    }
+
+    /// The first firing message of a check.
+    async fn firing(&mut self, check: &str) -> Message {
+        self.findings.wait_for(SOON, |m| m.check() == check && m.status() == "firing").await
+    }
+
+    /// The first message of a check that fires and that `wanted` accepts.
+    async fn firing_as(&mut self, check: &str, wanted: impl Fn(&Value) -> bool) -> Message {
+        self.findings
+            .wait_for(SOON, |m| m.check() == check && m.status() == "firing" && wanted(&m.json))
+            .await
+    }
+
+    /// The end of a check's finding.
+    async fn resolved(&mut self, check: &str) -> Message {
+        self.findings.wait_for(SOON, |m| m.check() == check && m.status() == "resolved").await
+    }
+
+    /// The next epoch's summary that `wanted` accepts.
+    async fn epoch(&mut self, wanted: impl Fn(&Value) -> bool) -> Message {
+        self.findings.wait_for(SOON, |m| m.is_epoch() && wanted(&m.json)).await
+    }
+
+    /// Every message so far keeps the promises that hold for all of them.
+    fn check_everything_published(&self) {
+        let schemas = Schemas::printed();
+        let history = self.findings.history();
+        assert!(!history.is_empty());
+        let mut resolved: HashMap<String, u64> = HashMap::new();
+        for message in &history {
+            schemas.check(message);
+            assert_eq!(message.header("Insights-Type"), message.kind());
+            if message.is_epoch() {
+                continue;
+            }
+            let json = &message.json;
+            let fingerprint = json["fingerprint"].as_str().unwrap();
+            assert!(fingerprint.len() >= 16 && fingerprint.bytes().all(|b| b.is_ascii_hexdigit()));
+            let id = format!("{fingerprint}-{}-{}", message.epoch(), message.status());
+            assert_eq!(message.header("Nats-Msg-Id"), id);
+            let tokens: Vec<&str> = message.subject.split('.').collect();
+            assert_eq!(tokens.len(), 7, "{}", message.subject);
+            assert_eq!(tokens[3], json["severity"], "{}", message.subject);
+            assert_eq!(tokens[4], json["check"], "{}", message.subject);
+            assert_eq!(tokens[5], json["entity"]["type"], "{}", message.subject);
+            if let Some(account) = json["entity"]["account"].as_str() {
+                assert_eq!(tokens[2], account);
+            }
+            if message.status() == "resolved" {
+                *resolved.entry(fingerprint.to_owned()).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// The schemas as the program prints them.
+struct Schemas {
+    finding: jsonschema::Validator,
+    epoch: jsonschema::Validator,
+    evidence: HashMap<&'static str, jsonschema::Validator>,
+}
+
+impl Schemas {
+    fn printed() -> Self {
+        let printed = |what: &str| -> Value {
+            let program = std::process::Command::new(env!("CARGO_BIN_EXE_insights-agent"))
+                .args(["catalog", "schema", what])
+                .output()
+                .unwrap();
+            assert!(program.status.success(), "{what}");
+            serde_json::from_slice(&program.stdout).unwrap()
+        };
+        let validator = |schema: &Value| jsonschema::validator_for(schema).unwrap();
+        let evidence = insights_agent::checks::catalogue()
+            .map(|entry| (entry.meta.id, validator(&printed(entry.meta.id)["evidence"])))
+            .collect();
+        Self { finding: validator(&printed("finding")), epoch: validator(&printed("epoch")), evidence }
+    }
+
+    fn check(&self, message: &Message) {
+        let schema = if message.is_epoch() { &self.epoch } else { &self.finding };
+        let errors: Vec<String> = schema.iter_errors(&message.json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}\n{}", message.subject, message.json);
+        if !message.is_epoch() {
+            let schema = &self.evidence[message.check()];
+            let errors: Vec<String> =
+                schema.iter_errors(&message.json["evidence"]).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{}: {errors:?}\n{}", message.subject, message.json["evidence"]);
+        }
+    }
+}
+
+/// Checks of the findings that fire in the summary's epoch.
+fn firing_in(watched: &Watched, epoch: &Message) -> Vec<String> {
+    let of_epoch = |m: &Message| !m.is_epoch() && m.epoch() == epoch.epoch() && m.status() == "firing";
+    watched.findings.history().into_iter().filter(of_epoch).map(|m| m.check().to_owned()).collect()
+}

@@ -1,0 +1,282 @@
+//! A running system.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectError, ConnectOptions};
+use insights_agent::demo::guard::Guard;
+use insights_agent::demo::server::{Server, ServerError};
+use insights_agent::demo::topology::ServerConf;
+
+use super::agent::AgentArgs;
+use super::builder::{Builder, Limits, Plan};
+use super::formation;
+use super::identities::Identities;
+
+const READY: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(10);
+
+/// How somebody logs in.
+#[derive(Clone)]
+pub enum Login {
+    Creds(PathBuf),
+    Password(String, String),
+}
+
+/// One server: its configuration and, while it runs, its process.
+pub(super) struct Node {
+    pub conf: ServerConf,
+    /// The cluster it belongs to; leafnode servers have `usize::MAX`.
+    pub cluster: usize,
+    pub paused: bool,
+    pub server: Option<Server>,
+    file: PathBuf,
+}
+
+impl Node {
+    pub fn new(conf: ServerConf, cluster: usize, dir: &Path) -> Self {
+        let file = dir.join(format!("{}.conf", conf.name));
+        Self { conf, cluster, paused: false, server: None, file }
+    }
+
+    pub fn answers(&self) -> bool {
+        self.server.is_some() && !self.paused
+    }
+
+    fn write(&self) {
+        fs::write(&self.file, self.conf.to_string()).expect("a configuration file");
+    }
+}
+
+/// A running system. Dropping it kills the servers.
+pub struct Cluster {
+    // Servers go first, the guard next, the directory last.
+    pub(super) nodes: Vec<Node>,
+    guard: Guard,
+    pub(super) identities: Identities,
+    binary: PathBuf,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// `servers` servers with operator, account and user JWTs.
+    pub fn operator(servers: usize) -> Builder {
+        Builder::new(true, servers)
+    }
+
+    /// `servers` servers whose accounts and users stand in the configuration file.
+    pub fn config(servers: usize) -> Builder {
+        Builder::new(false, servers)
+    }
+
+    pub(super) async fn launch(plan: Plan, binary: &Path) -> Result<Self, String> {
+        let mut guard =
+            Guard::spawn(Path::new(env!("CARGO_BIN_EXE_insights-agent"))).expect("the guard process");
+        guard.own_dir(plan.dir.path()).expect("the guard listens");
+        let Plan { dir, identities, nodes, .. } = plan;
+        let mut cluster = Self { nodes, guard, identities, binary: binary.to_owned(), dir };
+        for index in 0..cluster.nodes.len() {
+            cluster.nodes[index].write();
+            cluster.spawn(index).map_err(|error| error.to_string())?;
+        }
+        for node in &mut cluster.nodes {
+            let server = node.server.as_mut().expect("just started");
+            server.wait_ready(READY).await.map_err(|error| error.to_string())?;
+        }
+        super::try_eventually(30, async || formation::formed(&cluster).await).await.map_err(|seen| {
+            let logs: Vec<_> = (0..cluster.len()).map(|server| cluster.log_end(server)).collect();
+            format!("the servers did not form one system: {seen}\n{}", logs.join("\n"))
+        })?;
+        Ok(cluster)
+    }
+
+    fn spawn(&mut self, index: usize) -> Result<(), ServerError> {
+        let node = &mut self.nodes[index];
+        let server = Server::spawn(&self.binary, &node.conf.name, &node.file, self.dir.path())?;
+        self.guard.watch(server.id()).expect("the guard listens");
+        node.server = Some(server);
+        Ok(())
+    }
+
+    /// Waits until all servers that run and are not paused know each other.
+    pub async fn wait_formed(&self) {
+        super::eventually("the servers form one system", 30, async || formation::formed(self).await).await;
+    }
+
+    /// Number of servers, leafnode servers included.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The client URL of a server.
+    pub fn url(&self, server: usize) -> String {
+        format!("nats://127.0.0.1:{}", self.nodes[server].conf.port)
+    }
+
+    /// The name of a server: `n1` for server 0.
+    pub fn server_name(&self, server: usize) -> &str {
+        &self.nodes[server].conf.name
+    }
+
+    /// The process id of a running server.
+    pub fn server_pid(&self, server: usize) -> u32 {
+        self.nodes[server].server.as_ref().expect("a running server").id()
+    }
+
+    /// The id that NATS knows an account by: its public key in operator mode, else its name.
+    pub fn account_id(&self, name: &str) -> String {
+        self.identities.account_id(name)
+    }
+
+    /// The id that NATS knows `ACCOUNT/user` by: its public key in operator mode, else its name.
+    pub fn user_id(&self, login: &str) -> String {
+        self.identities.users[login].clone()
+    }
+
+    /// The creds file of a login, in operator mode.
+    pub fn creds(&self, login: &str) -> PathBuf {
+        match self.identities.login(login) {
+            Login::Creds(path) => path,
+            Login::Password(..) => panic!("{login} has a password, not a creds file"),
+        }
+    }
+
+    /// User name and password of a login, in configuration-file mode.
+    pub fn password(&self, login: &str) -> (String, String) {
+        match self.identities.login(login) {
+            Login::Password(user, password) => (user, password),
+            Login::Creds(path) => panic!("{login} has a creds file, {}", path.display()),
+        }
+    }
+
+    /// Connection arguments for the agent: server 0, as the least-privilege user `SYS/insights`.
+    pub fn agent_args(&self) -> AgentArgs {
+        self.agent_args_as(0, "SYS/insights")
+    }
+
+    /// Connection arguments for the agent: this server, as this user.
+    pub fn agent_args_as(&self, server: usize, login: &str) -> AgentArgs {
+        let args = AgentArgs::default().chain(["--server", &self.url(server)]);
+        match self.identities.login(login) {
+            Login::Creds(path) => args.chain(["--creds", &path.to_string_lossy()]),
+            Login::Password(user, password) => args.chain(["--user", &user, "--password", &password]),
+        }
+    }
+
+    /// Connects a client to a server as `ACCOUNT/user`.
+    pub async fn connect(&self, server: usize, login: &str, name: &str) -> Client {
+        let connected = self.try_connect(server, login, name).await;
+        connected.unwrap_or_else(|error| panic!("{login} cannot connect to server {server}: {error}"))
+    }
+
+    /// Like [`Cluster::connect`], for tests that expect to be refused.
+    pub async fn try_connect(&self, server: usize, login: &str, name: &str) -> Result<Client, ConnectError> {
+        let options = match self.identities.login(login) {
+            Login::Creds(path) => ConnectOptions::with_credentials_file(path).await.expect("a creds file"),
+            Login::Password(user, password) => ConnectOptions::with_user_and_password(user, password),
+        };
+        options.name(name).ignore_discovered_servers().connect(self.url(server)).await
+    }
+
+    /// Connects `count` clients named `<prefix>-0`, `<prefix>-1`, … Keep them: a dropped client disconnects.
+    pub async fn connect_many(&self, server: usize, login: &str, prefix: &str, count: usize) -> Vec<Client> {
+        let mut clients = Vec::with_capacity(count);
+        for number in 0..count {
+            // One after the other: simultaneous connects can slip past or short of an account's limit.
+            clients.push(self.connect(server, login, &format!("{prefix}-{number}")).await);
+        }
+        clients
+    }
+
+    /// Stops a server in an orderly way.
+    pub async fn stop(&mut self, server: usize) {
+        let mut process = self.take(server);
+        process.stop(STOP).await.expect("the server stops");
+        self.guard.forget(process.id()).expect("the guard listens");
+    }
+
+    /// Kills a server: a crash.
+    pub fn kill(&mut self, server: usize) {
+        let mut process = self.take(server);
+        process.kill().expect("the server can be killed");
+        self.guard.forget(process.id()).expect("the guard listens");
+    }
+
+    fn take(&mut self, server: usize) -> Server {
+        self.nodes[server].paused = false;
+        self.nodes[server].server.take().expect("a running server")
+    }
+
+    /// Freezes a server: connections stay, answers do not come.
+    pub fn pause(&mut self, server: usize) {
+        self.running(server).pause().expect("SIGSTOP");
+        self.nodes[server].paused = true;
+    }
+
+    /// Ends [`Cluster::pause`].
+    pub fn resume(&mut self, server: usize) {
+        self.running(server).resume().expect("SIGCONT");
+        self.nodes[server].paused = false;
+    }
+
+    /// Puts a server into lame-duck mode.
+    pub fn lame_duck(&mut self, server: usize) {
+        self.running(server).lame_duck().expect("SIGUSR2");
+    }
+
+    /// Starts a server again on the same ports (stops it first if it runs) and waits until it is back.
+    pub async fn restart(&mut self, server: usize) {
+        if self.nodes[server].server.is_some() {
+            self.stop(server).await;
+        }
+        self.spawn(server).unwrap_or_else(|error| panic!("{error}"));
+        self.running(server).wait_ready(READY).await.unwrap_or_else(|error| panic!("{error}"));
+        self.wait_formed().await;
+    }
+
+    fn running(&mut self, server: usize) -> &mut Server {
+        self.nodes[server].server.as_mut().expect("a running server")
+    }
+
+    /// Changes the limits of an account on all servers and waits until they have them.
+    pub async fn set_limits(&mut self, account: &str, limits: Limits) {
+        self.identities.set_limits(account, limits.0);
+        let access = self.identities.access();
+        for node in self.nodes.iter_mut().filter(|node| node.cluster != usize::MAX) {
+            node.conf.access = access.clone();
+            node.write();
+        }
+        self.reload().await;
+    }
+
+    /// Changes the `max_connections` of a server and waits until it has it.
+    pub async fn set_max_connections(&mut self, server: usize, most: i64) {
+        self.nodes[server].conf.max_connections = Some(most);
+        self.nodes[server].write();
+        self.reload().await;
+    }
+
+    async fn reload(&mut self) {
+        let before = formation::load_times(self).await;
+        for node in self.nodes.iter_mut().filter(|node| node.answers()) {
+            node.server.as_mut().expect("it answers").reload().expect("SIGHUP");
+        }
+        super::eventually("all servers reload", 20, async || {
+            let now = formation::load_times(self).await;
+            let done = before.iter().all(|(server, time)| now.get(server).is_some_and(|new| new != time));
+            if done { Ok(()) } else { Err(format!("{before:?} became {now:?}")) }
+        })
+        .await;
+    }
+
+    /// The last lines of a server's log.
+    pub fn log_end(&self, server: usize) -> String {
+        self.nodes[server].server.as_ref().map(Server::log_end).unwrap_or_default()
+    }
+
+    /// The directory of the configurations, creds and logs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}

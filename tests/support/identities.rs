@@ -1,0 +1,182 @@
+//! The accounts and users of a system, in operator mode and in configuration-file mode.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use insights_agent::demo::identity::{
+    self, AccountLimits, Export, ExportKind, Import, Operator, User, UserClaims,
+};
+use insights_agent::demo::topology::{Access, FileAccount, FileUser};
+use insights_agent::permissions::Permissions;
+
+use super::builder::Account;
+use super::cluster::Login;
+
+/// What the system account exports: each account gets the findings about itself.
+const FINDINGS_EXPORT: &str = "insights.checks.*.>";
+
+/// Who exists, and how they log in.
+#[derive(Default)]
+pub(super) struct Identities {
+    pub source: Source,
+    pub logins: BTreeMap<String, Login>,
+    pub users: BTreeMap<String, String>,
+}
+
+pub(super) enum Source {
+    Operator { operator: Box<Operator>, accounts: Vec<identity::Account> },
+    File(Vec<FileAccount>),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::File(Vec::new())
+    }
+}
+
+impl Identities {
+    /// Mints operator, accounts and users, and writes the creds files into `dir`.
+    pub fn mint(tenants: &[Account], dir: &Path) -> Identities {
+        let operator = Operator::new("TEST");
+        let mut system = operator.account("SYS", AccountLimits::default());
+        system.exports.push(Export {
+            name: "findings".into(),
+            subject: FINDINGS_EXPORT.into(),
+            kind: ExportKind::Stream,
+            account_token_position: Some(3),
+        });
+        let mut identities = Identities::default();
+        let mut save = |account: &identity::Account, user: User| {
+            let login = format!("{}/{}", account.name(), user.name());
+            let path = dir.join(format!("{}-{}.creds", account.name(), user.name()));
+            std::fs::write(&path, user.creds()).expect("a creds file");
+            identities.users.insert(login.clone(), user.public_key().into());
+            identities.logins.insert(login, Login::Creds(path));
+        };
+        save(&system, system.user("admin", &UserClaims::default()).unwrap());
+        let Permissions { publish, subscribe } = Permissions::defaults();
+        let least = UserClaims { publish, subscribe, ..UserClaims::default() };
+        save(&system, system.user("insights", &least).unwrap());
+        let mut accounts = Vec::new();
+        for wanted in tenants {
+            let mut account = operator.account(&wanted.name, wanted.limits);
+            for (name, subs, bearer) in &wanted.users {
+                let claims = UserClaims { subs: *subs, bearer: *bearer, ..UserClaims::default() };
+                save(&account, account.user(name, &claims).unwrap());
+            }
+            if wanted.imports_findings {
+                account.imports.push(Import {
+                    name: "findings".into(),
+                    subject: format!("insights.checks.{}.>", account.public_key()),
+                    account: system.public_key(),
+                    kind: ExportKind::Stream,
+                });
+            }
+            accounts.push(account);
+        }
+        accounts.push(system);
+        identities.source = Source::Operator { operator: Box::new(operator), accounts };
+        identities
+    }
+
+    /// Users with passwords.
+    pub fn file_users(tenants: &[Account]) -> Identities {
+        let mut identities = Identities::default();
+        let mut user = |account: &str, name: &str, permissions: Permissions| {
+            let password = format!("{name}-pw");
+            let login = Login::Password(name.into(), password.clone());
+            identities.logins.insert(format!("{account}/{name}"), login);
+            let taken = identities.users.values().any(|known: &String| known == name);
+            assert!(!taken, "user {name} exists twice; names must be unique in configuration-file mode");
+            identities.users.insert(format!("{account}/{name}"), name.into());
+            FileUser {
+                user: name.into(),
+                password,
+                publish: permissions.publish,
+                subscribe: permissions.subscribe,
+            }
+        };
+        let mut accounts = vec![FileAccount {
+            name: "SYS".into(),
+            users: vec![
+                user("SYS", "admin", Permissions { publish: vec![], subscribe: vec![] }),
+                user("SYS", "insights", Permissions::defaults()),
+            ],
+            exports: vec![(FINDINGS_EXPORT.into(), Some(3))],
+            ..FileAccount::default()
+        }];
+        for wanted in tenants {
+            let mut account = FileAccount { name: wanted.name.clone(), ..FileAccount::default() };
+            for (name, subs, bearer) in &wanted.users {
+                assert!(*subs == -1 && !bearer, "user limits and bearer users exist in operator mode only");
+                account.users.push(user(
+                    &wanted.name,
+                    name,
+                    Permissions { publish: vec![], subscribe: vec![] },
+                ));
+            }
+            if wanted.imports_findings {
+                account.imports.push(("SYS".into(), format!("insights.checks.{}.>", wanted.name)));
+            }
+            limit_file_account(&mut account, wanted.limits);
+            accounts.push(account);
+        }
+        identities.source = Source::File(accounts);
+        identities
+    }
+
+    pub fn login(&self, login: &str) -> Login {
+        let known = || self.logins.keys().cloned().collect::<Vec<_>>().join(", ");
+        self.logins.get(login).unwrap_or_else(|| panic!("no login {login}; there are {}", known())).clone()
+    }
+
+    /// What the servers are told, as it is now.
+    pub fn access(&self) -> Access {
+        match &self.source {
+            Source::Operator { operator, accounts } => {
+                let system = accounts.last().expect("the system account");
+                Access::Operator {
+                    operator_jwt: operator.jwt(system).unwrap(),
+                    system_account: system.public_key(),
+                    preload: accounts
+                        .iter()
+                        .map(|account| (account.public_key(), operator.account_jwt(account).unwrap()))
+                        .collect(),
+                }
+            }
+            Source::File(accounts) => {
+                Access::File { system_account: "SYS".into(), accounts: accounts.clone() }
+            }
+        }
+    }
+
+    pub fn set_limits(&mut self, name: &str, limits: AccountLimits) {
+        match &mut self.source {
+            Source::Operator { accounts, .. } => {
+                accounts.iter_mut().find(|account| account.name() == name).expect("the account").limits =
+                    limits;
+            }
+            Source::File(accounts) => {
+                let account = accounts.iter_mut().find(|account| account.name == name).expect("the account");
+                limit_file_account(account, limits);
+            }
+        }
+    }
+
+    pub fn account_id(&self, name: &str) -> String {
+        match &self.source {
+            Source::Operator { accounts, .. } => {
+                accounts.iter().find(|account| account.name() == name).expect("the account").public_key()
+            }
+            Source::File(_) => name.to_owned(),
+        }
+    }
+}
+
+fn limit_file_account(account: &mut FileAccount, limits: AccountLimits) {
+    let limit = |value| (value != -1).then_some(value);
+    account.max_connections = limit(limits.conn);
+    account.max_subscriptions = limit(limits.subs);
+    account.max_leafnodes = limit(limits.leaf);
+    account.max_payload = limit(limits.payload);
+}
