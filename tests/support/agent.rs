@@ -18,6 +18,11 @@ impl AgentArgs {
         self.0.extend(more.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
+
+    /// The arguments as a command takes them.
+    pub fn into_arguments(self) -> Vec<String> {
+        self.0
+    }
 }
 
 impl<S: AsRef<str>, const N: usize> From<[S; N]> for AgentArgs {
