@@ -9,11 +9,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
 
 pub(crate) const COMMAND: &str = "hold";
 
 /// Connections of one holder: below the common limit of 20,000 descriptors.
 pub(crate) const MOST: usize = 19_000;
+
+/// The first ping comes within seconds (measured, 2.15.1).
+const FIRST_PINGS: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_secs(20);
 
 /// Open connections; dropping it closes them.
 pub(crate) struct Holder {
@@ -53,11 +59,39 @@ pub(crate) fn main(arguments: &[String]) {
     let [address, count, creds @ ..] = arguments else { panic!("hold ADDRESS COUNT CREDS…") };
     let logins: Vec<(String, KeyPair)> = creds.iter().map(|path| login(Path::new(path))).collect();
     let count: usize = count.parse().unwrap();
-    let connections: Vec<TcpStream> =
+    let mut connections: Vec<TcpStream> =
         (0..count).map(|number| connect(address, &logins[number % logins.len()], number)).collect();
+    connections.iter().for_each(|stream| stream.set_nonblocking(true).unwrap());
+    // A server pings every client once, soon after its connect; until that is answered, each CONNZ pings it again.
+    let deadline = Instant::now() + FIRST_PINGS;
+    let mut answered = 0;
+    while answered < count && Instant::now() < deadline {
+        sleep(Duration::from_millis(500));
+        answered += answer_pings(&mut connections);
+    }
     println!("open");
+    spawn(move || {
+        loop {
+            sleep(BETWEEN_LOOKS);
+            answer_pings(&mut connections);
+        }
+    });
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    drop(connections);
+}
+
+/// Answers what came since the last look; how many pings that were.
+fn answer_pings(connections: &mut [TcpStream]) -> usize {
+    let mut buffer = [0; 4096];
+    let mut answered = 0;
+    for stream in connections {
+        if let Ok(read) = stream.read(&mut buffer)
+            && buffer[..read].windows(4).any(|window| window == b"PING")
+        {
+            stream.write_all(b"PONG\r\n").unwrap();
+            answered += 1;
+        }
+    }
+    answered
 }
 
 /// JWT and key of a credentials file.
