@@ -4,11 +4,11 @@ use bytes::Bytes;
 use std::io::Read;
 
 /// Largest answer after decompression, in bytes. A page of 8,192 connections with their JWTs is about 14 MB.
-pub(super) const LARGEST: u64 = 64 * 1024 * 1024;
+pub const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// How an answer says it is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// As it is.
     Plain,
     /// The framing format of snappy.
@@ -19,7 +19,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// From the header `Content-Encoding`: STATSZ and errors stay plain whatever was asked.
-    pub(super) fn of(header: Option<&str>) -> Self {
+    pub fn of(header: Option<&str>) -> Self {
         match header {
             None | Some("" | "identity") => Self::Plain,
             Some("snappy") => Self::Snappy,
@@ -30,17 +30,20 @@ impl Encoding {
 
 /// An answer that cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DecodeError {
+pub enum DecodeError {
+    /// Larger than [`LARGEST`].
     #[error("the answer is larger than {} MiB after decompression", LARGEST / (1024 * 1024))]
     TooLarge,
+    /// Not what the header says; the decoder's reason.
     #[error("the answer is not valid snappy: {0}")]
     Snappy(String),
+    /// Another encoding; its name.
     #[error("the answer is encoded as {0:?}, which was not asked for")]
     Unknown(String),
 }
 
 /// The plain bytes of an answer.
-pub(super) fn decode(payload: Bytes, encoding: &Encoding) -> Result<Bytes, DecodeError> {
+pub fn decode(payload: Bytes, encoding: &Encoding) -> Result<Bytes, DecodeError> {
     match encoding {
         Encoding::Plain if payload.len() as u64 > LARGEST => Err(DecodeError::TooLarge),
         Encoding::Plain => Ok(payload),

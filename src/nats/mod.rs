@@ -10,7 +10,7 @@ mod backoff;
 pub mod connect;
 pub mod context;
 pub mod credentials_file;
-mod encoding;
+pub mod encoding;
 pub mod events;
 pub mod gather;
 pub mod inbox;

@@ -167,7 +167,7 @@ pub struct ServerFold {
 }
 
 /// Where a page comes from.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PageSource {
     /// The server's id.
     pub server: Name,
