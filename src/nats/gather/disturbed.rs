@@ -73,6 +73,10 @@ fn assert_true_or_unknown(truth: &Judged, disturbed: &Judged) {
 /// Everything of which an answer did not come has a gap with the server's name.
 fn assert_named(world: &World, snapshot: &Snapshot) {
     for (endpoint, server) in world.spoilt() {
+        // Who is called late is met as long as others are waited for.
+        if endpoint == "STATSZ" && snapshot.server_named(&server).is_some() {
+            continue;
+        }
         let endpoint = match endpoint {
             "STATSZ" | "VARZ" => Endpoint::Varz,
             "CONNZ" => Endpoint::Connz,

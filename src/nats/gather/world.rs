@@ -200,8 +200,12 @@ impl Carrier for World {
             state.turn += 1;
             let trouble = state.troubles.get(turn).copied().unwrap_or(Trouble::Nothing);
             let for_coverage = body["sort"].is_null();
+            let which = (endpoint, member.name.clone());
             if trouble.spoils(PATIENCE) && for_coverage {
-                state.spoilt.push((endpoint, member.name.clone()));
+                state.spoilt.push(which);
+            } else if endpoint != "CONNZ" {
+                // A good answer to a later request makes up for it; a page does not for another.
+                state.spoilt.retain(|other| *other != which);
             }
             if heavy {
                 *state.heavy.entry(member.id.clone()).or_default() += 1;
