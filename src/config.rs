@@ -104,8 +104,9 @@ impl Config {
         let mut requests = self.checks.requests();
         match self.list_connections {
             ListConnections::All => {}
-            ListConnections::Off => requests
-                .retain(|endpoint| !matches!(endpoint, Endpoint::Connz | Endpoint::AccountConnz)),
+            ListConnections::Off => {
+                requests.retain(|endpoint| !matches!(endpoint, Endpoint::Connz | Endpoint::AccountConnz))
+            }
             // They tell which accounts are near a limit.
             ListConnections::Flagged if requests.contains(&Endpoint::Connz) => {
                 requests.extend([Endpoint::AccountStatz, Endpoint::Accountz]);

@@ -9,8 +9,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-const KEYS: &[&str] =
-    &["epoch", "subject_prefix", "system", "name", "log_format", "connection", "gather", "accounts", "checks"];
+const KEYS: &[&str] = &[
+    "epoch",
+    "subject_prefix",
+    "system",
+    "name",
+    "log_format",
+    "connection",
+    "gather",
+    "accounts",
+    "checks",
+];
 const GATHER_KEYS: &[&str] = &["connections"];
 const ACCOUNT_KEYS: &[&str] = &["max_connections", "max_subscriptions", "max_leafnodes"];
 

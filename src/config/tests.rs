@@ -1,8 +1,8 @@
 //! Files, good and bad.
 
 use super::*;
-use crate::snapshot::Endpoint;
 use crate::checks::catalogue;
+use crate::snapshot::Endpoint;
 use std::path::Path;
 
 fn load(text: &str) -> Result<Config, ConfigError> {

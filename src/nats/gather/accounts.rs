@@ -64,12 +64,7 @@ pub(super) struct Read {
 
 /// Chooses the accounts whose limits are read now. `loaded` tells where. In the `late` round only those are read that
 /// were not known before.
-pub(super) fn choose(
-    cache: &mut AccountCache,
-    snapshot: &mut Snapshot,
-    loaded: &Loaded,
-    late: bool,
-) -> Due {
+pub(super) fn choose(cache: &mut AccountCache, snapshot: &mut Snapshot, loaded: &Loaded, late: bool) -> Due {
     cache.described.retain(|id, _| snapshot.accounts.contains_key(id));
     for account in snapshot.accounts.values_mut() {
         if !is_key(&account.id) {

@@ -57,7 +57,11 @@ fn is_in(rows: &[(&'static str, &Entity)], check: &str, entity: &Entity) -> bool
 fn assert_true_or_unknown(truth: &Judged, disturbed: &Judged) {
     let (all, seen) = (firing(truth), firing(disturbed));
     for (check, entity) in &seen {
-        assert!(is_in(&all, check, entity), "{check} fires for {entity:?}: {:?}", disturbed.snapshot.coverage);
+        assert!(
+            is_in(&all, check, entity),
+            "{check} fires for {entity:?}: {:?}",
+            disturbed.snapshot.coverage
+        );
     }
     for (check, entity) in all {
         let judgement = disturbed.judgements.iter().find(|judgement| judgement.meta.id == check).unwrap();

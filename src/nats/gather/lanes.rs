@@ -52,7 +52,8 @@ pub(super) struct Pass<'a> {
 
 impl Default for Lanes {
     fn default() -> Self {
-        let state = State { busy: HashSet::new(), bytes: 0, width: WIDEST as f64, since: 0, narrowest: WIDEST };
+        let state =
+            State { busy: HashSet::new(), bytes: 0, width: WIDEST as f64, since: 0, narrowest: WIDEST };
         Self { state: Mutex::new(state), freed: Notify::new() }
     }
 }

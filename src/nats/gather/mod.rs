@@ -23,6 +23,8 @@ mod waves;
 #[cfg(test)]
 mod disturbed;
 #[cfg(test)]
+mod scripted;
+#[cfg(test)]
 mod world;
 
 use super::connect::Connection;
@@ -231,7 +233,8 @@ impl Gatherer {
             // A part of a server's connections must not be taken for all of them.
             Sweep::Flagged => {
                 fold.servers.clear();
-                let now = snapshot.servers.values().filter_map(|server| Some((server.id.clone(), server.now?)));
+                let now =
+                    snapshot.servers.values().filter_map(|server| Some((server.id.clone(), server.now?)));
                 self.last_page_at = now.collect();
             }
             Sweep::Off | Sweep::NotNeeded => return,

@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn halves_of_pages_are_seen_at_their_end() {
-        let page = br#"{"server":{"id":"N"},"data":{"now":"t","total":2,"connections":[{"cid":1},{"cid":2}]}}"#;
+        let page =
+            br#"{"server":{"id":"N"},"data":{"now":"t","total":2,"connections":[{"cid":1},{"cid":2}]}}"#;
         assert!(is_whole(page) && is_whole(b"{\"server\":{}, \"data\":{}}\n"));
         let whole: Vec<usize> = (0..page.len()).filter(|end| is_whole(&page[..*end])).collect();
         assert_eq!(whole, [0usize; 0]);

@@ -174,7 +174,8 @@ impl Gatherer {
                 Limits::None => None,
                 Limits::NotVisible | Limits::Unread(_) => self.declared.get(&account.id).or_else(by_name),
             };
-            if account.id == snapshot.system_account || !limits.is_some_and(|limits| accounts::near(account, limits))
+            if account.id == snapshot.system_account
+                || !limits.is_some_and(|limits| accounts::near(account, limits))
             {
                 continue;
             }
@@ -192,7 +193,8 @@ impl Gatherer {
             }
         }
         if flagged > FLAGGED {
-            let note = format!("the connections of {} accounts near a limit were not listed", flagged - FLAGGED);
+            let note =
+                format!("the connections of {} accounts near a limit were not listed", flagged - FLAGGED);
             snapshot.coverage.notes.push(note);
         }
         targets

@@ -104,8 +104,7 @@ impl<T: Send + 'static> Scatter<T> {
                 return;
             }
             let enough = everybody || wait == Wait::UntilQuiet;
-            let quiet =
-                if !self.outcomes.is_empty() && enough { self.last + QUIET } else { self.patience };
+            let quiet = if !self.outcomes.is_empty() && enough { self.last + QUIET } else { self.patience };
             let until = quiet.min(self.deadline);
             let Some(question) = &mut self.question else { return };
             tokio::select! {
@@ -132,7 +131,10 @@ impl<T: Send + 'static> Scatter<T> {
     }
 
     /// Takes what has come already, without waiting.
-    pub(super) async fn collect_waiting(&mut self, mut take: impl FnMut(Name, ServerInfo, Result<T, WireError>)) {
+    pub(super) async fn collect_waiting(
+        &mut self,
+        mut take: impl FnMut(Name, ServerInfo, Result<T, WireError>),
+    ) {
         while let Some(answer) = self.question.as_mut().and_then(Question::waiting) {
             if !answer.no_responders {
                 self.take(answer, &mut take).await;
@@ -160,7 +162,11 @@ impl<T: Send + 'static> Scatter<T> {
         }
     }
 
-    async fn take(&mut self, answer: Incoming, take: &mut impl FnMut(Name, ServerInfo, Result<T, WireError>)) {
+    async fn take(
+        &mut self,
+        answer: Incoming,
+        take: &mut impl FnMut(Name, ServerInfo, Result<T, WireError>),
+    ) {
         self.last = answer.at;
         let (size, took) = (answer.size(), answer.at.saturating_duration_since(self.asked_at()));
         let parse = self.parse;

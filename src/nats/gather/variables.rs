@@ -133,8 +133,7 @@ async fn ask_server(
         };
         tally.answer(bytes, took);
         let read = answer.decode().map_err(|error| error.to_string());
-        let read =
-            read.and_then(|body| envelope::parse::<Varz>(&body).map_err(|error| error.to_string()));
+        let read = read.and_then(|body| envelope::parse::<Varz>(&body).map_err(|error| error.to_string()));
         match read {
             Ok((info, _)) if *info.id != **id => tally.stranger(),
             Ok((info, Ok(varz))) => return Ok((info, varz)),

@@ -87,6 +87,7 @@ struct State {
     /// Heavy requests of each server that are not answered, and the most of one server and of all that ever were.
     heavy: BTreeMap<String, usize>,
     most: (usize, usize),
+    broken_after: Option<usize>,
 }
 
 /// The system.
@@ -141,6 +142,7 @@ impl World {
             spoilt: Vec::new(),
             heavy: BTreeMap::new(),
             most: (0, 0),
+            broken_after: None,
         };
         let world = Self { state: Arc::new(Mutex::new(state)), events: ClientEvents::new(), sender };
         let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
@@ -158,6 +160,22 @@ impl World {
         change(&mut self.lock().members[number]);
     }
 
+    /// More servers.
+    pub(super) fn add(&self, members: Vec<Member>) {
+        self.lock().members.extend(members);
+    }
+
+    /// Other accounts.
+    pub(super) fn accounts(&self, accounts: &[(String, i64, i64)]) {
+        let limits = accounts.iter().map(|(id, conns, subs)| (id.clone(), (*conns, *subs, -1)));
+        self.lock().accounts = limits.collect();
+    }
+
+    /// Before the next page of connections one comes that is no JSON after this connection.
+    pub(super) fn break_pages(&self, after: usize) {
+        self.lock().broken_after = Some(after);
+    }
+
     /// From now on these happen to answers, in the order in which they are written; none when they are used up.
     pub(super) fn disturb(&self, troubles: &[Trouble]) {
         let mut state = self.lock();
@@ -173,6 +191,11 @@ impl World {
     /// Endpoint and server of answers that were spoilt.
     pub(super) fn spoilt(&self) -> Vec<(&'static str, String)> {
         self.lock().spoilt.clone()
+    }
+
+    /// Counts heavy requests anew.
+    pub(super) fn forget_most(&self) {
+        self.lock().most = (0, 0);
     }
 
     /// Most heavy requests that one server had at once, and all together.
@@ -196,6 +219,12 @@ impl Carrier for World {
         let answers: Vec<(Member, &'static str, String)> = state.answers(&subject, &body);
         let heavy = subject.starts_with("$SYS.REQ.SERVER.N") && !subject.ends_with("VARZ");
         for (member, endpoint, text) in answers {
+            if let Some(after) = state.broken_after.take_if(|_| endpoint == "CONNZ") {
+                let at = text.match_indices("{\"account\"").nth(after).unwrap().0;
+                let broken = format!("{}?{}", &text[..at], &text[at..]);
+                let message = (token, broken, compressed);
+                tokio::spawn(self.clone().deliver(message, Duration::ZERO, Trouble::Nothing, None));
+            }
             let turn = state.turn;
             state.turn += 1;
             let trouble = state.troubles.get(turn).copied().unwrap_or(Trouble::Nothing);
@@ -369,7 +398,8 @@ impl Client {
 pub(super) fn plan(epoch: u64) -> Plan {
     Plan {
         epoch,
-        taken_at: OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap() + Duration::from_secs(epoch * 60),
+        taken_at: OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap()
+            + Duration::from_secs(epoch * 60),
         deadline: Instant::now() + Duration::from_secs(48),
         patience: PATIENCE,
         connections: Sweep::Whole,
