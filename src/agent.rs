@@ -1,17 +1,18 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
-use crate::config::Config;
+use crate::config::{Config, ListConnections};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, EpochSummary, Finding, Ledger, Moment, Origin, Status, step};
 use crate::nats::connect::{ConnectError, Connection, connect};
 use crate::nats::events::ClientEvents;
-use crate::nats::gather::{Gatherer, PAGE, Plan};
+use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
 use crate::nats::inbox::InboxError;
 use crate::nats::publish::Publisher;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
-use crate::snapshot::{Endpoint, FoldRules};
-use crate::text::digest_hex;
+use crate::snapshot::{AccountLimits, Endpoint, FoldRules};
+use crate::text::{Name, digest_hex};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -23,6 +24,9 @@ const GATHER_SHARE: f64 = 0.8;
 
 /// The part of an epoch that one answer may take, if the timeout of the connection is not shorter.
 const PATIENCE_SHARE: f64 = 0.4;
+
+/// The part of an epoch over which the first requests for connections are spread.
+const SPREAD_SHARE: f64 = 0.1;
 
 /// What a one-shot look may take, in multiples of the connection's timeout.
 const CHECK_TIMEOUTS: u32 = 6;
@@ -126,6 +130,7 @@ enum Purpose {
 /// Everything that lives from epoch to epoch.
 struct Agent {
     connection: Connection,
+    purpose: Purpose,
     gatherer: Gatherer,
     config: Arc<Config>,
     memory: Memory,
@@ -155,7 +160,8 @@ impl Agent {
             }
             Err(error) => return Err(error.into()),
         };
-        let gatherer = Gatherer::start(&connection, account.as_deref()).await?;
+        let mut gatherer = Gatherer::start(&connection, account.as_deref()).await?;
+        gatherer.declare(declared(&config));
         let system_account = account.unwrap_or_else(|| "$SYS".into());
         let system = config.system.clone();
         let name = config.agent_name.clone().unwrap_or_else(|| "insights-agent".into());
@@ -167,6 +173,7 @@ impl Agent {
         };
         Ok(Self {
             connection,
+            purpose,
             gatherer,
             config,
             memory: Memory::new(),
@@ -179,15 +186,21 @@ impl Agent {
     /// One epoch. `within` bounds the gather, `epoch` the patience with one answer.
     async fn epoch(&mut self, id: u64, within: Duration, epoch: Duration) -> Report {
         let started = Instant::now();
-        let requests = self.config.checks.requests();
+        // Who looks once waits for the answer.
+        let spread = match self.purpose {
+            Purpose::Publish => epoch.mul_f64(SPREAD_SHARE),
+            Purpose::Look => Duration::ZERO,
+        };
+        let requests = self.config.requests();
         let plan = Plan {
             epoch: id,
             taken_at: now(),
             deadline: started + within,
             patience: self.connection.timeout().min(epoch.mul_f64(PATIENCE_SHARE)),
-            connections: requests.contains(&Endpoint::Connz),
+            connections: sweep(&self.config),
             accounts: requests.contains(&Endpoint::AccountStatz) || requests.contains(&Endpoint::Accountz),
             page: PAGE,
+            spread,
         };
         let config = Arc::clone(&self.config);
         let idle_after = Box::new(move |account: &str, user: &str, name: Option<&_>| {
@@ -215,6 +228,30 @@ impl Agent {
         tell(&stepped.publish, &summary);
         Report { summary, findings: stepped.publish }
     }
+}
+
+/// Which connections are listed.
+fn sweep(config: &Config) -> Sweep {
+    match config.list_connections {
+        _ if !config.checks.requests().contains(&Endpoint::Connz) => Sweep::NotNeeded,
+        ListConnections::All => Sweep::Whole,
+        ListConnections::Flagged => Sweep::Flagged,
+        ListConnections::Off => Sweep::Off,
+    }
+}
+
+/// Declared limits as claims write them.
+fn declared(config: &Config) -> BTreeMap<Name, AccountLimits> {
+    let claim = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let limits = config.accounts.iter().map(|(account, limits)| {
+        let limits = AccountLimits {
+            connections: claim(limits.max_connections),
+            subscriptions: claim(limits.max_subscriptions),
+            leafnodes: claim(limits.max_leafnodes),
+        };
+        (Name::from(account.as_str()), limits)
+    });
+    limits.collect()
 }
 
 /// Whether the agent is of use although subjects are denied: it must hear the roll call and be able to publish.

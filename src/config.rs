@@ -16,7 +16,7 @@ pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
 pub use show::show;
-pub use value::{LogFormat, duration, epoch, prefix, timeout};
+pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 
 pub(crate) use checks::unknown_id;
 pub(crate) use example::description;
@@ -24,7 +24,8 @@ pub(crate) use example::description;
 use crate::check::DeclaredLimits;
 use crate::checks::ActiveChecks;
 use crate::connection::ConnectionOptions;
-use std::collections::BTreeMap;
+use crate::snapshot::Endpoint;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How to reach the system.
     pub connection: ConnectionOptions,
+    /// Which connections the servers are asked to list.
+    pub list_connections: ListConnections,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// The enabled checks.
@@ -89,10 +92,28 @@ impl Config {
             agent_name: file.name.or_else(host_name),
             log_format: over.log_format.or(file.log_format).unwrap_or_default(),
             connection: file.connection.merge(over.environment).merge(over.flags),
+            list_connections: file.list_connections,
             accounts: file.accounts,
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
         })
+    }
+
+    /// The requests that are made: those that the enabled checks need, as far as the configuration lets them be made.
+    pub fn requests(&self) -> BTreeSet<Endpoint> {
+        let mut requests = self.checks.requests();
+        match self.list_connections {
+            ListConnections::All => {}
+            ListConnections::Off => {
+                requests.retain(|endpoint| !matches!(endpoint, Endpoint::Connz | Endpoint::AccountConnz))
+            }
+            // They tell which accounts are near a limit.
+            ListConnections::Flagged if requests.contains(&Endpoint::Connz) => {
+                requests.extend([Endpoint::AccountStatz, Endpoint::Accountz]);
+            }
+            ListConnections::Flagged => {}
+        }
+        requests
     }
 
     /// Overrides of thresholds, over all checks.
@@ -112,6 +133,7 @@ impl Default for Config {
             agent_name: None,
             log_format: LogFormat::default(),
             connection: ConnectionOptions::default(),
+            list_connections: ListConnections::default(),
             accounts: BTreeMap::new(),
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),

@@ -20,7 +20,7 @@ impl Permissions {
     /// Those that the configuration needs.
     pub fn for_config(config: &Config) -> Self {
         let mut publish: Vec<String> =
-            config.checks.requests().into_iter().filter_map(subject).map(str::to_owned).collect();
+            config.requests().into_iter().filter_map(subject).map(str::to_owned).collect();
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));

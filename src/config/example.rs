@@ -66,6 +66,12 @@ tls_first = false
 # The connection's name in the servers' lists of connections.
 # name = "{DEFAULT_NAME}"
 
+# What it costs to look. To list all connections is by far the most of it.
+[gather]
+# Which connections the servers list: "all"; "flagged", only those of accounts that use 70 % or more of a limit; "off".
+# Checks that need those that are not listed are unknown.
+connections = "all"
+
 # Limits of accounts that live in a server's configuration file, which the monitoring API does not show. Without
 # them, checks of these limits are unknown for such accounts.
 # [accounts.PRODUCTION]

@@ -2,15 +2,25 @@
 
 use super::checks::{self, CheckSettings};
 use super::tree::{Key, Node, Source, in_order, name};
-use super::{ConfigError, LogFormat, connection, value};
+use super::{ConfigError, ListConnections, LogFormat, connection, value};
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-const KEYS: &[&str] =
-    &["epoch", "subject_prefix", "system", "name", "log_format", "connection", "accounts", "checks"];
+const KEYS: &[&str] = &[
+    "epoch",
+    "subject_prefix",
+    "system",
+    "name",
+    "log_format",
+    "connection",
+    "gather",
+    "accounts",
+    "checks",
+];
+const GATHER_KEYS: &[&str] = &["connections"];
 const ACCOUNT_KEYS: &[&str] = &["max_connections", "max_subscriptions", "max_leafnodes"];
 
 /// What the file says.
@@ -22,6 +32,7 @@ pub(super) struct File {
     pub(super) name: Option<String>,
     pub(super) log_format: Option<LogFormat>,
     pub(super) connection: ConnectionOptions,
+    pub(super) list_connections: ListConnections,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
     pub(super) checks: CheckSettings,
 }
@@ -55,6 +66,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "name" => read.name = Some(with(source, key, node, not_empty)?),
             "log_format" => read.log_format = Some(with(source, key, node, log_format)?),
             "connection" => read.connection = connection::read(source, key, node)?,
+            "gather" => read.list_connections = gather(source, key, node)?,
             "accounts" => read.accounts = accounts(source, key, node)?,
             "checks" => read.checks = checks::read(source, key, node)?,
             _ => return Err(source.unknown(key, "at the top of the file", KEYS)),
@@ -88,6 +100,17 @@ fn log_format(text: &str) -> Result<LogFormat, String> {
         "json" => Ok(LogFormat::Json),
         _ => Err(format!("{} is not a log format; it is \"text\" or \"json\"", value::shown(text))),
     }
+}
+
+fn gather<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<ListConnections, ConfigError> {
+    let mut connections = ListConnections::default();
+    for (key, node) in in_order(source.table(key, node)?) {
+        match key.get_ref().as_ref() {
+            "connections" => connections = with(source, key, node, value::list_connections)?,
+            _ => return Err(source.unknown(key, "in [gather]", GATHER_KEYS)),
+        }
+    }
+    Ok(connections)
 }
 
 fn accounts<'i>(

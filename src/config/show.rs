@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Config, LogFormat};
+use super::{Config, ListConnections, LogFormat};
 use crate::check::{DeclaredLimits, Match, Severity};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -18,9 +18,15 @@ struct Shown<'a> {
     name: Option<&'a str>,
     log_format: LogFormat,
     connection: &'a ConnectionOptions,
+    gather: ShownGather,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
     checks: BTreeMap<&'static str, ShownCheck>,
+}
+
+#[derive(Serialize)]
+struct ShownGather {
+    connections: ListConnections,
 }
 
 #[derive(Serialize)]
@@ -64,6 +70,7 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         name: config.agent_name.as_deref(),
         log_format: config.log_format,
         connection: &config.connection,
+        gather: ShownGather { connections: config.list_connections },
         accounts: &config.accounts,
         checks,
     })

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::checks::catalogue;
+use crate::snapshot::Endpoint;
 use std::path::Path;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -70,11 +71,44 @@ fn what_is_shown_is_read_again_alike() {
 }
 
 #[test]
+fn the_list_of_connections_can_be_restricted() {
+    let chosen = |text: &str| load(text).unwrap().list_connections;
+    assert_eq!((chosen(""), chosen("[gather]")), (ListConnections::All, ListConnections::All));
+    assert_eq!(chosen("[gather]\nconnections = 'flagged'"), ListConnections::Flagged);
+    assert_eq!(chosen("gather.connections = 'off'"), ListConnections::Off);
+    assert_eq!(
+        error("[gather]\n\nconnections = 'some'"),
+        "a.toml:3: `connections`: \"some\" is no choice; it is \"all\", \"flagged\" or \"off\""
+    );
+    assert!(error("[gather]\nconnections = false").starts_with("a.toml:2: "));
+    assert_eq!(
+        error("[gather]\nconnection = 'all'"),
+        "a.toml:2: unknown key `connection` in [gather]; did you mean `connections`? (known: connections)"
+    );
+    let shown = show(&load("gather.connections = 'flagged'").unwrap()).unwrap();
+    assert_eq!(chosen(&shown), ListConnections::Flagged);
+}
+
+#[test]
+fn what_is_not_listed_is_not_asked() {
+    let requests = |choice: &str| load(&format!("gather.connections = '{choice}'")).unwrap().requests();
+    let all = requests("all");
+    assert_eq!(requests("flagged"), all);
+    let off = requests("off");
+    let less: Vec<_> = all.difference(&off).copied().collect();
+    assert_eq!(less, [Endpoint::Connz, Endpoint::AccountConnz]);
+    // Which account is near a limit is not known without asking for both.
+    let mut config = load("gather.connections = 'flagged'").unwrap();
+    config.checks.checks.retain(|check| check.entry.meta.needs == [Endpoint::Connz]);
+    assert!(config.requests().is_superset(&[Endpoint::AccountStatz, Endpoint::Accountz].into()));
+}
+
+#[test]
 fn unknown_keys_are_named_with_their_line() {
     assert_eq!(
         error("epoch = '1s'\n\nepoc = '2s'"),
         "a.toml:3: unknown key `epoc` at the top of the file; did you mean `epoch`? (known: epoch, subject_prefix, \
-         system, name, log_format, connection, accounts, checks)"
+         system, name, log_format, connection, gather, accounts, checks)"
     );
     assert!(
         error("[connection]\nserver = ['a']").starts_with("a.toml:2: unknown key `server` in [connection]")

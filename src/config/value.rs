@@ -21,6 +21,29 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which connections the servers are asked to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ListConnections {
+    /// All.
+    #[default]
+    All,
+    /// Those of accounts that use 70 % or more of a limit.
+    Flagged,
+    /// None.
+    Off,
+}
+
+/// Reads which connections are listed.
+pub(super) fn list_connections(text: &str) -> Result<ListConnections, String> {
+    match text {
+        "all" => Ok(ListConnections::All),
+        "flagged" => Ok(ListConnections::Flagged),
+        "off" => Ok(ListConnections::Off),
+        _ => Err(format!("{} is no choice; it is \"all\", \"flagged\" or \"off\"", shown(text))),
+    }
+}
+
 /// Reads the length of an epoch: whole seconds, from 1s to 1day.
 pub fn epoch(text: &str) -> Result<Duration, String> {
     let epoch = duration(text)?;

@@ -1,11 +1,11 @@
 //! One wildcard inbox for the life of the connection; answers find their request by the last token.
 
+use super::carrier::{Carrier, Incoming};
 use super::connect::Connection;
 use super::encoding::{DecodeError, Encoding, decode};
-use async_nats::header::HeaderMap;
-use async_nats::{StatusCode, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ pub struct InboxError {
 }
 
 impl InboxError {
-    pub(super) fn new(subject: &str, reason: &dyn std::error::Error) -> Self {
+    pub(super) fn new(subject: &str, reason: &dyn std::fmt::Display) -> Self {
         Self { subject: subject.to_owned(), reason: reason.to_string() }
     }
 }
@@ -57,7 +57,7 @@ type Routes = Arc<Mutex<HashMap<u64, UnboundedSender<Answer>>>>;
 /// The inbox. Dropping it ends its reader.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    connection: Connection,
+    carrier: Arc<dyn Carrier>,
     base: String,
     next: AtomicU64,
     routes: Routes,
@@ -80,6 +80,11 @@ impl Question {
     /// The next answer, whenever it comes.
     pub(super) async fn next(&mut self) -> Option<Answer> {
         self.answers.recv().await
+    }
+
+    /// The next answer that has come already.
+    pub(super) fn waiting(&mut self) -> Option<Answer> {
+        self.next().now_or_never().flatten()
     }
 }
 
@@ -108,22 +113,31 @@ impl Inbox {
             .subscribe(subject.clone())
             .await
             .map_err(|error| InboxError::new(&subject, &error))?;
+        Ok(Self::over(Arc::new(connection.clone()), base, subscription.map(Incoming::of).boxed()))
+    }
+
+    /// An inbox whose messages come from this stream.
+    pub(super) fn over(
+        carrier: Arc<dyn Carrier>,
+        base: String,
+        messages: BoxStream<'static, Incoming>,
+    ) -> Self {
         let routes = Routes::default();
         let strangers = Arc::new(AtomicU64::new(0));
-        let reader = tokio::spawn(route(subscription, Arc::clone(&routes), Arc::clone(&strangers)));
-        Ok(Self {
-            connection: connection.clone(),
+        let reader = tokio::spawn(route(messages, Arc::clone(&routes), Arc::clone(&strangers)));
+        Self {
+            carrier,
             base,
             next: AtomicU64::new(1),
             routes,
             strangers,
             _reader: AbortOnDropHandle::new(reader),
-        })
+        }
     }
 
-    /// The connection.
-    pub(super) const fn connection(&self) -> &Connection {
-        &self.connection
+    /// What carries it.
+    pub(super) fn carrier(&self) -> &dyn Carrier {
+        &*self.carrier
     }
 
     /// Messages that belonged to no open request, since the start.
@@ -149,30 +163,16 @@ impl Inbox {
             asked_at: Instant::now(),
         };
         let reply = format!("{}.{token}", self.base);
-        let client = self.connection.client();
-        let sent = if compressed {
-            let mut headers = HeaderMap::new();
-            headers.insert("Accept-Encoding", "snappy");
-            client.publish_with_reply_and_headers(subject.to_owned(), reply, headers, body).await
-        } else {
-            client.publish_with_reply(subject.to_owned(), reply, body).await
-        };
-        sent.map_err(|error| InboxError::new(subject, &error))?;
+        let sent = self.carrier.send(subject.to_owned(), reply, compressed, body).await;
+        sent.map_err(|reason| InboxError::new(subject, &reason))?;
         Ok(question)
     }
 }
 
 /// Only routes: decoding here would let a large answer hold up all others, until the client drops messages.
-async fn route(mut subscription: Subscriber, routes: Routes, strangers: Arc<AtomicU64>) {
-    while let Some(message) = subscription.next().await {
-        let token = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
-        let header = message.headers.as_ref().and_then(|headers| headers.get("Content-Encoding"));
-        let answer = Answer {
-            encoding: Encoding::of(header.map(|value| value.as_str())),
-            no_responders: message.status == Some(StatusCode::NO_RESPONDERS),
-            payload: message.payload,
-            at: Instant::now(),
-        };
+async fn route(mut messages: BoxStream<'static, Incoming>, routes: Routes, strangers: Arc<AtomicU64>) {
+    while let Some(Incoming { token, payload, encoding, no_responders }) = messages.next().await {
+        let answer = Answer { payload, encoding, no_responders, at: Instant::now() };
         let sender = token.and_then(|token: u64| lock(&routes).get(&token).cloned());
         if sender.is_none_or(|sender| sender.send(answer).is_err()) {
             strangers.fetch_add(1, Ordering::Relaxed);

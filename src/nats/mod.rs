@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod auth;
 mod backoff;
+mod carrier;
 pub mod connect;
 pub mod context;
 pub mod credentials_file;

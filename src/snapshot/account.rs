@@ -47,8 +47,10 @@ pub struct Account {
     pub id: Name,
     /// Readable name, in operator mode.
     pub name: Option<Name>,
-    /// Per server id.
+    /// Per server id; servers on which it has no connection are left out.
     pub servers: BTreeMap<Name, OnServer>,
+    /// The largest interest that any server shows, one without connections included; none if no server shows one.
+    pub interest: Option<u64>,
     /// Its limits.
     pub limits: Limits,
     /// From the sweep over connections; empty where it has none.
@@ -65,6 +67,7 @@ impl Account {
             id,
             name: None,
             servers: BTreeMap::new(),
+            interest: None,
             limits,
             fold: AccountFold::default(),
             events: AccountEvents::default(),
@@ -93,6 +96,6 @@ impl Account {
 
     /// The largest interest that any server shows; none if no server shows one.
     pub fn subscriptions(&self) -> Option<u64> {
-        self.servers.values().filter_map(|on| on.subscriptions).max()
+        self.servers.values().map(|on| on.subscriptions).fold(self.interest, Option::max)
     }
 }

@@ -39,7 +39,7 @@ impl System {
         let mut system = Self {
             snapshot: Snapshot::empty(1_700_000_000, at(0)),
             fold: ConnectionFold::new(rules),
-            head: PageHead { now: Some(at(0)) },
+            head: PageHead { now: Some(at(0)), ..PageHead::default() },
             next_cid: 1,
             unswept: BTreeSet::new(),
         };

@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 pub enum Endpoint {
     /// `$SYS.REQ.SERVER.PING.STATSZ`: the roll call.
     Statsz,
-    /// `$SYS.REQ.SERVER.PING.VARZ`.
+    /// `$SYS.REQ.SERVER.PING.VARZ`, or `$SYS.REQ.SERVER.<id>.VARZ`.
     Varz,
     /// `$SYS.REQ.SERVER.<id>.CONNZ`, page by page.
     Connz,
     /// `$SYS.REQ.ACCOUNT.PING.STATZ` with unused accounts.
     AccountStatz,
-    /// `$SYS.REQ.SERVER.PING.ACCOUNTZ`, and `$SYS.REQ.SERVER.<id>.ACCOUNTZ` for one account.
+    /// `$SYS.REQ.SERVER.<id>.ACCOUNTZ` for one account. A server of which nothing was wanted has answered.
     Accountz,
     /// `$SYS.REQ.ACCOUNT.<account>.CONNZ`, for evidence.
     AccountConnz,

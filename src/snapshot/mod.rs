@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub coverage: Coverage,
     /// What the gather cost.
     pub cost: Cost,
+    /// Whether the gather was ended by its deadline, so that something is missing for want of time.
+    pub cut: bool,
 }
 
 /// What a gather cost.
@@ -78,6 +80,7 @@ impl Snapshot {
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
             cost: Cost::default(),
+            cut: false,
         }
     }
 

@@ -108,6 +108,8 @@ impl fmt::Debug for Connection<'_> {
 /// What stands before the connections in an answer.
 #[derive(Debug, Clone, Default)]
 pub struct PageHead {
+    /// The id of the server that answers; empty where the answer has not told it yet.
+    pub server: String,
     /// The server's clock.
     pub now: Option<OffsetDateTime>,
 }
@@ -169,7 +171,10 @@ impl<'de> Visitor<'de> for Envelope<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             match &*key {
-                "server" => self.page.server = map.next_value()?,
+                "server" => {
+                    self.page.server = map.next_value()?;
+                    self.page.head.server.clone_from(&self.page.server.id);
+                }
                 "error" => self.outcome.error = map.next_value()?,
                 "data" => {
                     self.outcome.data = map.next_value_seed(Data { page: self.page, each: self.each })?

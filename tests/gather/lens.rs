@@ -5,7 +5,7 @@ use std::time::Duration;
 use insights_agent::connection::ConnectionOptions;
 use insights_agent::nats::connect::{Connection, connect};
 use insights_agent::nats::events::ClientEvents;
-use insights_agent::nats::gather::{Gatherer, Plan};
+use insights_agent::nats::gather::{Gatherer, Plan, Sweep};
 use insights_agent::snapshot::{Account, Answer, Endpoint, FoldRules, FollowUp, Server, Snapshot};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -69,9 +69,10 @@ impl Lens {
             taken_at: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(self.epoch),
             deadline: Instant::now() + self.within,
             patience: self.patience,
-            connections: true,
+            connections: Sweep::Whole,
             accounts: true,
             page: 64,
+            spread: Duration::ZERO,
         }
     }
 

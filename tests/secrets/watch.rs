@@ -6,7 +6,7 @@ use std::time::Duration;
 use insights_agent::connection::ConnectionOptions;
 use insights_agent::nats::connect::connect;
 use insights_agent::nats::events::ClientEvents;
-use insights_agent::nats::gather::{Gatherer, Plan};
+use insights_agent::nats::gather::{Gatherer, Plan, Sweep};
 use insights_agent::snapshot::{FoldRules, FollowUp, Snapshot};
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -46,9 +46,10 @@ impl Viewpoint {
             taken_at: OffsetDateTime::UNIX_EPOCH,
             deadline: Instant::now() + PATIENCE,
             patience: Duration::from_secs(10),
-            connections: true,
+            connections: Sweep::Whole,
             accounts: true,
             page: 64,
+            spread: Duration::ZERO,
         };
         gatherer.sweep(&plan(1), FoldRules::none()).await;
         let mut snapshot = gatherer.sweep(&plan(2), FoldRules::none()).await;

@@ -9,7 +9,7 @@ use insights_agent::demo::server::{Server, find_binary};
 use insights_agent::demo::topology::{Access, FileAccount, FileUser, ServerConf};
 use insights_agent::nats::connect::connect;
 use insights_agent::nats::events::ClientEvents;
-use insights_agent::nats::gather::{Gatherer, Plan};
+use insights_agent::nats::gather::{Gatherer, Plan, Sweep};
 use insights_agent::snapshot::{Answer, Endpoint, FoldRules};
 use serde_json::json;
 use time::OffsetDateTime;
@@ -76,9 +76,10 @@ async fn bombs_are_refused_and_the_server_is_judged() {
             taken_at: OffsetDateTime::UNIX_EPOCH,
             deadline: Instant::now() + Duration::from_secs(40),
             patience: Duration::from_secs(5),
-            connections: true,
+            connections: Sweep::Whole,
             accounts: true,
             page: 8192,
+            spread: Duration::ZERO,
         };
         let snapshot = gatherer.sweep(&plan, FoldRules::none()).await;
         let real = snapshot.server_named("n1").unwrap();

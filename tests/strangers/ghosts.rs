@@ -58,7 +58,7 @@ async fn a_ghost_at_the_roll_call_is_a_server_that_does_not_answer() {
     })
     .await;
     assert_eq!(&*named(&snapshot, "ghost").id, GHOST);
-    for endpoint in [Endpoint::Varz, Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Accountz] {
+    for endpoint in [Endpoint::Varz, Endpoint::Connz, Endpoint::AccountStatz] {
         let gaps = snapshot.coverage.gaps(endpoint);
         let servers: Vec<&str> = gaps.iter().map(|gap| &*gap.server).collect();
         assert_eq!(servers, ["ghost"], "{endpoint:?}");

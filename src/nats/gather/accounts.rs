@@ -1,16 +1,17 @@
-//! Accounts: what servers count for them, and their limits.
+//! The limits of accounts.
 
 use super::Plan;
-use super::ask_one::ask_one;
-use super::scatter::{note_cost, ping};
+use super::account_counts::Loaded;
+use super::ask_one::{Missed, ask_one};
+use super::lanes::Lanes;
+use super::tally::Tally;
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{Account, AccountLimits, Endpoint, Limits, OnServer, Snapshot};
-use crate::text::{NAME_BYTES, Name, TEXT_BYTES, bounded};
-use crate::wire::account_statz::AccountStat;
+use crate::snapshot::{Account, AccountLimits, Answer, Endpoint, Limits, Snapshot};
+use crate::text::{Name, TEXT_BYTES, bounded};
 use crate::wire::accountz::{AccountDetail, Accountz};
 use crate::wire::envelope;
 use futures_util::StreamExt;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 /// Accounts whose limits are read in one epoch; the longest unread ones, after those near a limit. One costs its server
 /// about a millisecond.
@@ -20,7 +21,10 @@ const DESCRIBED_PER_EPOCH: usize = 256;
 const SERVERS_AT_ONCE: usize = 8;
 
 /// Servers that are asked for one account before it counts as unread.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
+
+/// Bytes of one account's description, with its claims twice.
+const DETAIL_BYTES: u64 = 16 * 1024;
 
 /// From this share of a limit on, the account is read every epoch.
 const NEAR: f64 = 0.7;
@@ -41,65 +45,74 @@ pub(super) struct AccountCache {
     described: HashMap<Name, Described>,
 }
 
-/// Takes in what one server counts for one account.
-pub(super) fn take_stat(snapshot: &mut Snapshot, server: &Name, stat: &AccountStat) {
-    if stat.acc.is_empty() {
-        return;
-    }
-    let id = bounded(&stat.acc, NAME_BYTES);
-    let account = snapshot.accounts.entry(id.clone()).or_insert_with(|| Account::new(id));
-    // A configuration-file account repeats its id as its name.
-    let name = stat.name.as_deref().filter(|name| !name.is_empty() && **name != *stat.acc);
-    if let Some(name) = name {
-        account.name = Some(bounded(name, NAME_BYTES));
-    }
-    let on = OnServer {
-        connections: u64::try_from(stat.conns).unwrap_or(0),
-        leafnodes: u64::try_from(stat.leafnodes).unwrap_or(0),
-        subscriptions: stat.num_subscriptions,
-    };
-    account.servers.insert(server.clone(), on);
-}
-
 /// Whether an account's id is a public key, so that its limits are in a JWT.
-fn is_key(id: &str) -> bool {
+pub(super) fn is_key(id: &str) -> bool {
     id.starts_with('A') && id.len() == 56 && nkeys::KeyPair::from_public_key(id).is_ok()
 }
 
-/// Lists the accounts that each server has loaded, and reads the limits of those that have a JWT.
-pub(super) async fn describe(inbox: &Inbox, cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapshot) {
-    let loaded = list(inbox, plan, snapshot).await;
-    let keys: Vec<Name> = snapshot.accounts.keys().filter(|id| is_key(id)).cloned().collect();
+/// What is to be read, in groups: each is read from one server first, one after another; with each account the servers
+/// to ask.
+pub(super) type Due = Vec<Vec<(Name, Vec<Name>)>>;
+
+/// An account, what was read of it, how the servers that were asked did, and what that cost.
+pub(super) struct Read {
+    account: Name,
+    detail: Result<AccountDetail, String>,
+    servers: Vec<(Name, Answer)>,
+    tally: Tally,
+}
+
+/// Chooses the accounts whose limits are read now. `loaded` tells where. In the `late` round only those are read that
+/// were not known before.
+pub(super) fn choose(cache: &mut AccountCache, snapshot: &mut Snapshot, loaded: &Loaded, late: bool) -> Due {
     cache.described.retain(|id, _| snapshot.accounts.contains_key(id));
     for account in snapshot.accounts.values_mut() {
         if !is_key(&account.id) {
             account.limits = if *account.id == *"$G" { Limits::None } else { Limits::NotVisible };
         }
     }
-    let due = due(cache, snapshot, keys);
-    let by_server = by_server(snapshot, &loaded, due);
-    let results: Vec<Vec<Read>> = futures_util::stream::iter(by_server)
-        .map(|accounts| async move {
-            let mut read = Vec::with_capacity(accounts.len());
-            for (id, servers) in accounts {
-                let mut costs = Vec::new();
-                let detail = read_one(inbox, plan, &id, &servers, &mut costs).await;
-                read.push((id, detail, costs));
-            }
-            read
-        })
-        .buffer_unordered(SERVERS_AT_ONCE)
-        .collect()
-        .await;
-    for (id, detail, costs) in results.into_iter().flatten() {
-        for (requests, bytes, took) in costs {
-            snapshot.cost.requests += requests;
-            if bytes > 0 {
-                note_cost(snapshot, bytes, took);
-            }
+    let new = |id: &Name| loaded.contains_key(id) && !cache.described.contains_key(id);
+    let keys = snapshot.accounts.keys().filter(|id| is_key(id) && (!late || new(id)));
+    let keys = keys.cloned().collect();
+    let mut groups: BTreeMap<Option<Name>, Vec<(Name, Vec<Name>)>> = BTreeMap::new();
+    for id in due(cache, snapshot, keys) {
+        let mut servers: Vec<Name> = loaded.get(&id).cloned().unwrap_or_default();
+        servers.truncate(TRIES);
+        groups.entry(servers.first().cloned()).or_default().push((id, servers));
+    }
+    groups.into_values().collect()
+}
+
+/// Reads them.
+pub(super) async fn read(inbox: &Inbox, plan: &Plan, lanes: &Lanes, due: Due) -> Vec<Read> {
+    let groups = due.into_iter().map(|accounts| async move {
+        let mut read = Vec::with_capacity(accounts.len());
+        for (account, servers) in accounts {
+            let mut one = Read {
+                detail: Err("no server has it loaded".into()),
+                account,
+                servers: Vec::new(),
+                tally: Tally::default(),
+            };
+            one.ask(inbox, plan, lanes, &servers).await;
+            read.push(one);
         }
+        read
+    });
+    let groups: Vec<Vec<Read>> =
+        futures_util::stream::iter(groups).buffer_unordered(SERVERS_AT_ONCE).collect().await;
+    groups.into_iter().flatten().collect()
+}
+
+/// Takes what was read into the snapshot, with what is known from before.
+pub(super) fn take(cache: &mut AccountCache, snapshot: &mut Snapshot, epoch: u64, read: Vec<Read>) {
+    for Read { account: id, detail, servers, tally } in read {
+        for (server, answer) in servers {
+            snapshot.coverage.note(Endpoint::Accountz, &server, answer);
+        }
+        tally.add_to(snapshot);
         match detail {
-            Ok(detail) => take_detail(cache, snapshot, plan.epoch, id, &detail),
+            Ok(detail) => take_detail(cache, snapshot, epoch, id, &detail),
             Err(why) => {
                 if let Some(account) = snapshot.accounts.get_mut(&id) {
                     account.limits = Limits::Unread(why);
@@ -113,35 +126,19 @@ pub(super) async fn describe(inbox: &Inbox, cache: &mut AccountCache, plan: &Pla
             account.name = described.name.clone().or_else(|| account.name.take());
         }
     }
+    // Nothing was missed of a server that had nothing to tell.
+    for server in snapshot.servers.keys() {
+        snapshot.coverage.note(Endpoint::Accountz, server, Answer::Complete);
+    }
+}
+
+/// Says for how many accounts the limits are not known.
+pub(super) fn note_unread(snapshot: &mut Snapshot) {
     let unread =
         snapshot.accounts.values().filter(|account| matches!(account.limits, Limits::Unread(_))).count();
     if unread > 0 {
         snapshot.coverage.notes.push(format!("the limits of {unread} accounts were not read"));
     }
-}
-
-/// An account, what was read of it, and what that cost.
-type Read = (Name, Result<AccountDetail, String>, Vec<Cost>);
-
-/// The accounts in groups, each read from one server first, one after another; with each account the servers to ask.
-fn by_server(
-    snapshot: &Snapshot,
-    loaded: &HashMap<Name, BTreeSet<Name>>,
-    accounts: Vec<Name>,
-) -> Vec<Vec<(Name, Vec<Name>)>> {
-    let mut groups: BTreeMap<Option<Name>, Vec<(Name, Vec<Name>)>> = BTreeMap::new();
-    for (turn, id) in accounts.into_iter().enumerate() {
-        let on = snapshot.accounts.get(&id).map(|account| account.servers.keys());
-        let mut servers: BTreeSet<Name> = on.into_iter().flatten().cloned().collect();
-        servers.extend(loaded.get(&id).into_iter().flatten().cloned());
-        let mut servers: Vec<Name> = servers.into_iter().collect();
-        // Most accounts are loaded on every server: they take turns.
-        let first = turn % servers.len().max(1);
-        servers.rotate_left(first);
-        servers.truncate(TRIES);
-        groups.entry(servers.first().cloned()).or_default().push((id, servers));
-    }
-    groups.into_values().collect()
 }
 
 /// The accounts to read now: those never read first, then those near a limit, then those read longest ago.
@@ -160,75 +157,62 @@ fn due(cache: &AccountCache, snapshot: &Snapshot, mut keys: Vec<Name>) -> Vec<Na
     keys
 }
 
-fn near(account: &Account, limits: &AccountLimits) -> bool {
+/// Whether an account uses so much of a limit that it is worth a closer look.
+pub(super) fn near(account: &Account, limits: &AccountLimits) -> bool {
     let near = |value: u64, limit: i64| limit >= 0 && value as f64 >= NEAR * limit as f64;
     near(account.connections() + account.leafnodes_on_fullest(), limits.connections)
         || near(account.leafnodes(), limits.leafnodes)
         || near(account.subscriptions().unwrap_or(0), limits.subscriptions)
 }
 
-async fn list(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot) -> HashMap<Name, BTreeSet<Name>> {
-    let subject = "$SYS.REQ.SERVER.PING.ACCOUNTZ";
-    let asked = ping::<Accountz>(inbox, plan, snapshot, Endpoint::Accountz, subject, "").await;
-    let mut loaded: HashMap<Name, BTreeSet<Name>> = HashMap::new();
-    for (id, (_, list)) in asked.answers {
-        for account in list.into_iter().flat_map(|list| list.accounts.unwrap_or_default()) {
-            let account = bounded(&account, NAME_BYTES);
-            loaded.entry(account.clone()).or_default().insert(id.clone());
-            snapshot.accounts.entry(account.clone()).or_insert_with(|| Account::new(account));
-        }
-    }
-    loaded
-}
-
-/// Requests, bytes and time of one question.
-type Cost = (u64, u64, std::time::Duration);
-
-async fn read_one(
-    inbox: &Inbox,
-    plan: &Plan,
-    account: &Name,
-    servers: &[Name],
-    costs: &mut Vec<Cost>,
-) -> Result<AccountDetail, String> {
-    let body = serde_json::json!({ "account": account });
-    let mut why = "no server has it loaded".to_owned();
-    for server in servers {
-        let subject = format!("$SYS.REQ.SERVER.{server}.ACCOUNTZ");
-        costs.push((1, 0, std::time::Duration::ZERO));
-        let mut asked = match ask_one(inbox, plan, &subject, &body).await {
-            Ok(asked) => asked,
-            Err(missed) => {
-                why = missed.to_string();
-                continue;
-            }
-        };
-        let mut heard = false;
-        loop {
-            let answer = match asked.next().await {
-                Ok((answer, bytes, took)) => {
-                    costs.push((0, bytes, took));
-                    answer
-                }
-                Err(missed) => {
-                    if !heard {
-                        why = missed.to_string();
-                    }
-                    break;
-                }
+impl Read {
+    /// Asks server after server until one describes the account.
+    async fn ask(&mut self, inbox: &Inbox, plan: &Plan, lanes: &Lanes, servers: &[Name]) {
+        for server in servers {
+            let Some(_pass) = lanes.enter(server, DETAIL_BYTES, plan.deadline).await else {
+                self.detail = Err(super::CUT.into());
+                self.servers.push((server.clone(), Answer::Partial(super::CUT.into())));
+                return;
             };
-            heard = true;
-            let detail = answer
-                .decode()
-                .map_err(|error| error.to_string())
-                .and_then(|body| detail_in(&body, server, account));
-            match detail {
-                Ok(detail) => return Ok(detail),
-                Err(error) => why = error,
+            match self.ask_server(inbox, plan, server).await {
+                Ok(detail) => {
+                    self.detail = Ok(detail);
+                    return;
+                }
+                Err(why) => self.detail = Err(why),
             }
         }
     }
-    Err(why)
+
+    async fn ask_server(
+        &mut self,
+        inbox: &Inbox,
+        plan: &Plan,
+        server: &Name,
+    ) -> Result<AccountDetail, String> {
+        let body = serde_json::json!({ "account": self.account });
+        let subject = format!("$SYS.REQ.SERVER.{server}.ACCOUNTZ");
+        self.tally.request();
+        let mut missed = |missed: Missed| {
+            let why = missed.to_string();
+            self.servers.push((server.clone(), missed.answer(&subject, 0)));
+            why
+        };
+        let mut asked = ask_one(inbox, plan, &subject, &body).await.map_err(&mut missed)?;
+        let mut why = None;
+        loop {
+            let (answer, bytes, took) = match asked.next().await {
+                Ok(answer) => answer,
+                Err(over) => return Err(why.unwrap_or_else(|| missed(over))),
+            };
+            self.tally.answer(bytes, took);
+            let body = answer.decode().map_err(|error| error.to_string());
+            match body.and_then(|body| detail_in(&body, server, &self.account)) {
+                Ok(detail) => return Ok(detail),
+                Err(error) => why = Some(error),
+            }
+        }
+    }
 }
 
 fn detail_in(body: &[u8], server: &Name, account: &Name) -> Result<AccountDetail, String> {

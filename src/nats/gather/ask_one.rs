@@ -23,7 +23,8 @@ impl Missed {
             Self::Denied => return Answer::Denied(subject.to_owned()),
             Self::Silent | Self::NoResponders if offset == 0 => return Answer::Silent,
             Self::Silent | Self::NoResponders => "no answer",
-            Self::Deadline => "the epoch's time was over",
+            Self::Deadline if offset == 0 => return Answer::Partial(super::CUT.into()),
+            Self::Deadline => super::CUT,
             Self::NotSent(why) => return Answer::Failed(why),
         };
         Answer::Partial(format!("the page after {offset} connections: {why}"))
@@ -34,7 +35,7 @@ impl std::fmt::Display for Missed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Silent => f.write_str("no answer"),
-            Self::Deadline => f.write_str("the epoch's time was over"),
+            Self::Deadline => f.write_str(super::CUT),
             Self::Denied => f.write_str("this agent's user may not publish there"),
             Self::NoResponders => f.write_str("nobody listens there"),
             Self::NotSent(why) => f.write_str(why),
@@ -87,7 +88,7 @@ impl Asked<'_> {
                     return Ok((answer, bytes, took));
                 }
                 () = sleep_until(self.until.min(Instant::now() + LOOK)) => {
-                    if self.inbox.connection().events().denied(self.subject) {
+                    if self.inbox.carrier().events().denied(self.subject) {
                         return Err(Missed::Denied);
                     }
                     if Instant::now() >= self.until {

@@ -2,6 +2,7 @@
 
 use super::roster::ServerEvent;
 use crate::nats::connect::Connection;
+use crate::nats::events::ClientEvents;
 use crate::nats::inbox::InboxError;
 use crate::snapshot::Events;
 use crate::text::{NAME_BYTES, bounded};
@@ -27,7 +28,7 @@ struct Folded {
 /// The reader of events. Dropping it ends it.
 #[derive(Debug)]
 pub(super) struct EventReader {
-    connection: Connection,
+    noticed: ClientEvents,
     folded: Arc<Mutex<Folded>>,
     disconnects_before: u64,
     drops_before: u64,
@@ -49,7 +50,7 @@ impl EventReader {
         let folded = Arc::new(Mutex::new(Folded::default()));
         let reader = tokio::spawn(read(subscriptions, Arc::clone(&folded)));
         Ok(Self {
-            connection: connection.clone(),
+            noticed: connection.events().clone(),
             folded,
             disconnects_before: connection.events().disconnects(),
             drops_before: connection.events().drops(),
@@ -57,10 +58,22 @@ impl EventReader {
         })
     }
 
+    /// A reader to which nothing comes.
+    #[cfg(test)]
+    pub(super) fn of_nothing(noticed: ClientEvents) -> Self {
+        Self {
+            noticed,
+            folded: Arc::default(),
+            disconnects_before: 0,
+            drops_before: 0,
+            _reader: AbortOnDropHandle::new(tokio::spawn(async {})),
+        }
+    }
+
     /// Disconnects since the last call, and whether all of them were seen.
     pub(super) fn take_disconnects(&mut self) -> (Events, Result<(), String>) {
         let events = std::mem::take(&mut lock(&self.folded).disconnects);
-        let noticed = self.connection.events();
+        let noticed = &self.noticed;
         let (disconnects, drops) = (noticed.disconnects(), noticed.drops());
         let seen = if noticed.subscription_denied(EVENT_SUBJECTS[0]) {
             Err(format!("this agent's user may not subscribe to {}", EVENT_SUBJECTS[0]))

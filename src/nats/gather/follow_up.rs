@@ -2,13 +2,16 @@
 
 use super::Plan;
 use super::ask_one::ask_one;
-use super::scatter::{Expect, note_cost, scatter};
+use super::scatter::{Request, Scatter, Wait};
+use super::tally::Tally;
 use crate::nats::inbox::Inbox;
 use crate::snapshot::{ConnectionSubscriptions, FollowUp, Snapshot, SubscriptionShape, TopCounter};
 use crate::text::{Name, TEXT_BYTES, bounded};
+use crate::wire::WireError;
 use crate::wire::connz::{Connection, ConnzOptions, PageHead, parse};
+use crate::wire::envelope::ServerInfo;
 use crate::wire::time::timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// Connections whose subjects are looked at, of each server and in all.
@@ -69,33 +72,31 @@ async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, 
     } else {
         "$SYS.REQ.SERVER.PING.CONNZ".to_owned()
     };
-    let expect = Expect { ids: snapshot.servers.keys().cloned().collect(), discover: false };
-    let answers = scatter(
-        inbox,
-        plan,
-        &subject,
-        &body,
-        true,
-        &expect,
-        |body| {
-            let mut of_server = Vec::new();
-            let page = parse(body, &mut |_: &PageHead, connection: &Connection<'_>| {
-                of_server.push((connection.cid, shape(connection)));
-            })?;
-            Ok((page.server, Ok(of_server)))
-        },
-        snapshot,
-    )
-    .await;
-    let missing = expect.ids.len().saturating_sub(answers.answers.len());
+    let servers: BTreeSet<Name> = snapshot.servers.keys().cloned().collect();
+    let request = Request {
+        subject: &subject,
+        body: &body,
+        compressed: true,
+        parse: shapes_in,
+        awaited: servers.clone(),
+        others: Some(&servers),
+    };
+    let mut answers: BTreeMap<Name, Shapes> = BTreeMap::new();
+    let mut asked = Scatter::ask(inbox, plan, request).await;
+    let take = |id, _, shapes: Result<Vec<_>, _>| {
+        answers.extend(shapes.ok().map(|shapes| (id, shapes)));
+    };
+    asked.collect(inbox, Wait::ForAll, take).await;
+    asked.tally.add_to(snapshot);
+    let missing = servers.len().saturating_sub(answers.len());
     if missing > 0 {
         let note = format!("{missing} servers did not tell the subscriptions of account {account}");
         snapshot.coverage.notes.push(note);
     }
     let mut shapes = Vec::new();
-    for (server, (_, of_server)) in answers.answers {
+    for (server, of_server) in answers {
         let row = |(cid, shape)| ConnectionSubscriptions { server: server.clone(), cid, shape };
-        shapes.extend(of_server.into_iter().flatten().map(row));
+        shapes.extend(of_server.into_iter().map(row));
     }
     shapes.sort_by(|a, b| {
         b.shape.listed.cmp(&a.shape.listed).then_with(|| (&a.server, a.cid).cmp(&(&b.server, b.cid)))
@@ -103,6 +104,17 @@ async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, 
     shapes.dedup_by(|a, b| a.server == b.server && a.cid == b.cid);
     shapes.truncate(TOP);
     snapshot.follow_ups.subscriptions.insert(account.clone(), shapes);
+}
+
+/// The connections in an answer by their ids.
+type Shapes = Vec<(u64, SubscriptionShape)>;
+
+fn shapes_in(body: &[u8]) -> Result<(ServerInfo, Result<Shapes, WireError>), WireError> {
+    let mut of_server = Vec::new();
+    let page = parse(body, &mut |_: &PageHead, connection: &Connection<'_>| {
+        of_server.push((connection.cid, shape(connection)));
+    })?;
+    Ok((page.server, Ok(of_server)))
 }
 
 fn shape(connection: &Connection<'_>) -> SubscriptionShape {
@@ -128,12 +140,13 @@ async fn closed_connections(
 ) {
     let options = ConnzOptions { auth: false, state: 1, sort: "stop", limit: CLOSED, ..ConnzOptions::open() };
     let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
-    snapshot.cost.requests += 1;
+    let mut tally = Tally::default();
+    tally.request();
     let Ok(mut asked) = ask_one(inbox, plan, &subject, &options).await else {
-        return;
+        return tally.add_to(snapshot);
     };
     while let Ok((answer, bytes, took)) = asked.next().await {
-        note_cost(snapshot, bytes, took);
+        tally.answer(bytes, took);
         let mut rejected = 0;
         let Ok(body) = answer.decode() else { continue };
         let page = parse(&body, &mut |_, connection| {
@@ -142,7 +155,8 @@ async fn closed_connections(
         });
         if page.is_ok_and(|page| *page.server.id == **server) {
             snapshot.follow_ups.rejected.insert(server.clone(), rejected);
-            return;
+            break;
         }
     }
+    tally.add_to(snapshot);
 }

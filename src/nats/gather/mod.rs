@@ -1,32 +1,46 @@
 //! One sweep over the system: the roll call, then what each server tells, at last what the evidence needs.
 //!
-//! Requests go to a server one after another: its handlers run on one goroutine, which also carries the messages that
-//! enforce the limits of accounts.
+//! A server has at most one heavy request at a time: its handlers run on one goroutine, which also carries the messages
+//! that enforce the limits of accounts. What all servers may send at once is bounded as well ([`lanes`], [`waves`]).
 
+mod account_counts;
 mod accounts;
 mod ask_one;
 mod connections;
 mod events;
 mod follow_up;
+mod lanes;
+mod learnt;
+mod page;
+mod roll_call;
 mod roster;
+mod round;
 mod scatter;
+mod tally;
+mod variables;
+mod waves;
+
+#[cfg(test)]
+mod disturbed;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod world;
 
 use super::connect::Connection;
 use super::inbox::{Inbox, InboxError};
-use crate::snapshot::{
-    Answer, ConnectionFold, Endpoint, FoldRules, FollowUp, Server, ServerVars, Snapshot, Version,
-};
+use crate::snapshot::{AccountLimits, Answer, ConnectionFold, Endpoint, FoldRules, FollowUp, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
-use crate::wire::account_statz::AccountStatz;
 use crate::wire::envelope::ServerInfo;
-use crate::wire::statsz;
-use crate::wire::time::timestamp;
-use crate::wire::varz::Varz;
 use accounts::AccountCache;
 use events::EventReader;
+use lanes::Lanes;
+use learnt::{Faded, Learnt};
+use page::Folding;
+use roll_call::RollCall;
 use roster::Roster;
-use scatter::{Expect, Scatter, ping, scatter};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -34,12 +48,30 @@ use tokio::time::Instant;
 /// How long after an answer another one may come: servers behind routes and gateways answer later.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// Connections of one page. The server sorts all its connections for every page, so large pages cost it less
-/// (measured: 5,000 connections in pages of 256 take 225 ms, in one page 25 ms); a page of this size is about 5 MB.
-pub const PAGE: u64 = 8192;
+/// The most connections of one page, unless a plan says otherwise.
+pub const PAGE: u64 = 32_768;
+
+/// Why something was not asked or not waited for any longer.
+const CUT: &str = "the epoch's time was over";
+
+/// Bytes of an answer to VARZ on the network, until one has come (measured: 3 KB plain and half of that compressed).
+const VARZ_BYTES: f64 = 2048.0;
 
 /// Remembered connections of this agent, over reconnects.
 const OWN_CONNECTIONS: usize = 16;
+
+/// Which connections are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// Those of every server.
+    Whole,
+    /// Those of accounts that are near a limit.
+    Flagged,
+    /// None: the configuration says so.
+    Off,
+    /// None: no enabled check needs them.
+    NotNeeded,
+}
 
 /// When and how an epoch gathers.
 #[derive(Debug, Clone, Copy)]
@@ -52,12 +84,14 @@ pub struct Plan {
     pub deadline: Instant,
     /// How long a server may take for one answer.
     pub patience: Duration,
-    /// Whether an enabled check needs the sweep over connections.
-    pub connections: bool,
+    /// Which connections are listed.
+    pub connections: Sweep,
     /// Whether an enabled check needs what servers count per account.
     pub accounts: bool,
-    /// Connections of one page.
+    /// The most connections of one page; fewer are asked for where they are large.
     pub page: u64,
+    /// The time over which the first requests for connections are spread, where there are more than a handful of servers.
+    pub spread: Duration,
 }
 
 /// What the gather keeps between epochs.
@@ -67,6 +101,12 @@ pub struct Gatherer {
     events: EventReader,
     roster: Roster,
     accounts: AccountCache,
+    declared: BTreeMap<Name, AccountLimits>,
+    lanes: Lanes,
+    learnt: Mutex<Learnt>,
+    varz_size: Faded,
+    /// None until an answer has come.
+    statz_size: Option<Faded>,
     system_account: Option<Name>,
     own: Vec<(Name, u64)>,
     last_page_at: BTreeMap<Name, OffsetDateTime>,
@@ -79,18 +119,34 @@ pub struct Gatherer {
 impl Gatherer {
     /// Opens the inbox and the subscriptions to events. `system_account` is what the self-test found.
     pub async fn start(connection: &Connection, system_account: Option<&str>) -> Result<Self, InboxError> {
-        Ok(Self {
-            inbox: Inbox::open(connection).await?,
-            events: EventReader::start(connection).await?,
+        let inbox = Inbox::open(connection).await?;
+        Ok(Self::over(inbox, EventReader::start(connection).await?, system_account))
+    }
+
+    fn over(inbox: Inbox, events: EventReader, system_account: Option<&str>) -> Self {
+        Self {
+            inbox,
+            events,
             roster: Roster::default(),
             accounts: AccountCache::default(),
+            declared: BTreeMap::new(),
+            lanes: Lanes::default(),
+            learnt: Mutex::new(Learnt::default()),
+            varz_size: Faded::new(VARZ_BYTES),
+            statz_size: None,
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
             own: Vec::new(),
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
             strangers_before: 0,
             drops_before: 0,
-        })
+        }
+    }
+
+    /// Limits that no server shows, by name or public key of the account (-1 for none): a sweep of flagged accounts goes
+    /// by them as well.
+    pub fn declare(&mut self, limits: BTreeMap<Name, AccountLimits>) {
+        self.declared = limits;
     }
 
     /// One sweep. It never fails: what did not come stands in the coverage.
@@ -100,126 +156,112 @@ impl Gatherer {
         rules.own.clone_from(&self.own);
         let ended = self.events.take_server_events();
         self.roster.apply(&ended);
+        self.since = std::mem::take(&mut self.last_page_at);
+        self.note_what_is_not_asked(plan, &mut snapshot);
 
-        self.roll_call(plan, &mut snapshot).await;
-        self.varz(plan, &mut snapshot).await;
+        let folding = Folding::new(ConnectionFold::new(rules));
+        let mut roll_call = RollCall::open(&self.inbox, plan, self.roster.ids()).await;
+        let present = roll_call.first(&self.inbox, &mut snapshot).await;
+        self.round(plan, &mut snapshot, &present, &folding, false).await;
+        // Newcomers, and known servers that took their time.
+        let late = roll_call.late(&self.inbox, &mut snapshot).await;
+        if !late.is_empty() {
+            self.round(plan, &mut snapshot, &late, &folding, true).await;
+        }
+        roll_call.close(&mut snapshot);
+        snapshot.coverage.missing = self.roster.missing(&snapshot);
+        self.take_connections(plan, &mut snapshot, folding.end());
+        if self.asks_accounts(plan) {
+            accounts::note_unread(&mut snapshot);
+        }
         if let Some(account) = &self.system_account {
             snapshot.system_account = account.clone();
         }
-        if plan.accounts {
-            self.account_statz(plan, &mut snapshot).await;
-            accounts::describe(&self.inbox, &mut self.accounts, plan, &mut snapshot).await;
-        } else {
-            let why = "no enabled check needs it".to_owned();
-            snapshot.coverage.not_asked.insert(Endpoint::AccountStatz, why.clone());
-            snapshot.coverage.not_asked.insert(Endpoint::Accountz, why);
-        }
-        self.since = std::mem::take(&mut self.last_page_at);
-        if plan.connections {
-            let fold = ConnectionFold::new(rules);
-            let fold = connections::sweep(&self.inbox, plan, &mut snapshot, fold, &self.since).await;
-            let known = self.roster.ids();
-            self.last_page_at = self.since.clone();
-            self.last_page_at.retain(|id, _| known.contains(id));
-            let swept = fold.servers.iter().filter_map(|(id, server)| Some((id.clone(), server.now?)));
-            self.last_page_at.extend(swept);
-            snapshot.take_fold(fold);
-        } else {
-            let why = "no enabled check needs it".to_owned();
-            snapshot.coverage.not_asked.insert(Endpoint::Connz, why);
-        }
         self.take_events(&mut snapshot);
         self.roster.learn(&snapshot, plan.epoch);
+        let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        learnt.retain(&self.roster.ids());
         self.count_strangers(&mut snapshot);
+        self.note_cut(plan, &mut snapshot);
         snapshot
     }
 
     /// Targeted requests for evidence.
     pub async fn follow_up(&mut self, plan: &Plan, snapshot: &mut Snapshot, wanted: &[FollowUp]) {
+        if plan.connections == Sweep::Off {
+            return;
+        }
         follow_up::run(&self.inbox, plan, snapshot, wanted, &self.since).await;
         self.count_strangers(snapshot);
+        if !snapshot.cut {
+            self.note_cut(plan, snapshot);
+        }
+    }
+
+    /// Whether servers are asked for their accounts: near which limit they are decides what is swept.
+    fn asks_accounts(&self, plan: &Plan) -> bool {
+        plan.accounts || plan.connections == Sweep::Flagged
+    }
+
+    fn note_what_is_not_asked(&self, plan: &Plan, snapshot: &mut Snapshot) {
+        let not_asked = &mut snapshot.coverage.not_asked;
+        let unneeded = "no enabled check needs it";
+        if !self.asks_accounts(plan) {
+            not_asked.insert(Endpoint::AccountStatz, unneeded.into());
+            not_asked.insert(Endpoint::Accountz, unneeded.into());
+        }
+        let why = match plan.connections {
+            Sweep::Whole => return,
+            Sweep::NotNeeded => unneeded,
+            Sweep::Off => "the configuration turns it off ([gather] connections)",
+            Sweep::Flagged => {
+                "the sweep is restricted to flagged accounts by the configuration ([gather] connections)"
+            }
+        };
+        not_asked.insert(Endpoint::Connz, why.into());
+    }
+
+    fn take_connections(&mut self, plan: &Plan, snapshot: &mut Snapshot, mut fold: ConnectionFold) {
+        match plan.connections {
+            Sweep::Whole => {
+                let known = self.roster.ids();
+                self.last_page_at = self.since.clone();
+                self.last_page_at.retain(|id, _| known.contains(id));
+                let swept = fold.servers.iter().filter_map(|(id, server)| Some((id.clone(), server.now?)));
+                self.last_page_at.extend(swept);
+            }
+            // A part of a server's connections must not be taken for all of them.
+            Sweep::Flagged => {
+                fold.servers.clear();
+                let now =
+                    snapshot.servers.values().filter_map(|server| Some((server.id.clone(), server.now?)));
+                self.last_page_at = now.collect();
+            }
+            Sweep::Off | Sweep::NotNeeded => return,
+        }
+        snapshot.take_fold(fold);
+    }
+
+    fn note_cut(&self, plan: &Plan, snapshot: &mut Snapshot) {
+        let narrowest = self.lanes.take_narrowest();
+        if Instant::now() < plan.deadline {
+            return;
+        }
+        snapshot.cut = true;
+        let slow = narrowest.map_or_else(String::new, |most| {
+            format!(": servers answered slower than before, so that at times only {most} were asked at once")
+        });
+        snapshot.coverage.notes.push(format!("the gather was cut at its deadline{slow}"));
     }
 
     fn note_own_connection(&mut self) {
-        let info = self.inbox.connection().client().server_info();
-        let own = (bounded(&info.server_id, NAME_BYTES), info.client_id);
+        let (server, connection) = self.inbox.carrier().own();
+        let own = (bounded(&server, NAME_BYTES), connection);
         if !self.own.contains(&own) {
             if self.own.len() >= OWN_CONNECTIONS {
                 self.own.remove(0);
             }
             self.own.push(own);
-        }
-    }
-
-    async fn roll_call(&mut self, plan: &Plan, snapshot: &mut Snapshot) {
-        let expect = Expect { ids: self.roster.ids(), discover: true };
-        let subject = "$SYS.REQ.SERVER.PING.STATSZ";
-        // STATSZ is never compressed.
-        let called = scatter(&self.inbox, plan, subject, "", false, &expect, statsz::parse, snapshot).await;
-        for (id, (info, answer)) in called.answers {
-            let cluster = info.cluster.as_deref().filter(|name| !name.is_empty());
-            let server = Server {
-                id: id.clone(),
-                name: name_of(&info),
-                cluster: cluster.map(|name| bounded(name, NAME_BYTES)),
-                version: Version::parse(&info.ver),
-                start: answer.as_ref().ok().and_then(|statsz| timestamp(&statsz.start)),
-                now: timestamp(&info.time),
-                vars: None,
-                fold: None,
-            };
-            snapshot.coverage.present.insert(id.clone(), (server.name.clone(), server.cluster.clone()));
-            let answer = answer.map_or_else(|error| Answer::Failed(error.to_string()), |_| Answer::Complete);
-            snapshot.coverage.note(Endpoint::Statsz, &id, answer);
-            snapshot.servers.insert(id, server);
-        }
-        if let Some(subject) = called.denied {
-            snapshot.coverage.notes.push(format!("this agent's user may not publish to {subject}"));
-        }
-        snapshot.coverage.missing = self.roster.missing(snapshot);
-    }
-
-    async fn varz(&mut self, plan: &Plan, snapshot: &mut Snapshot) {
-        let asked: Scatter<Varz> =
-            ping(&self.inbox, plan, snapshot, Endpoint::Varz, "$SYS.REQ.SERVER.PING.VARZ", "").await;
-        let own_server = self.inbox.connection().server_id();
-        for (id, (info, varz)) in asked.answers {
-            let Ok(varz) = varz else { continue };
-            let Some(server) = snapshot.servers.get_mut(&id) else {
-                continue;
-            };
-            // A leaf server may have a system account of its own; the agent's is that of the server it is connected to.
-            let told = varz.system_account.as_deref().filter(|name| !name.is_empty());
-            if let Some(account) = told.filter(|_| *id == *own_server || self.system_account.is_none()) {
-                self.system_account = Some(bounded(account, NAME_BYTES));
-            }
-            server.now = timestamp(&info.time).or(server.now);
-            // A leaf server without a cluster block reports its own name as cluster.
-            if varz.cluster.cluster_port == 0 && server.cluster.as_ref() == Some(&server.name) {
-                server.cluster = None;
-                snapshot.coverage.present.insert(id, (server.name.clone(), None));
-            }
-            server.vars = Some(ServerVars {
-                connections: u64::try_from(varz.connections).unwrap_or(0),
-                total_connections: varz.total_connections,
-                max_connections: varz.max_connections,
-                max_subscriptions: varz.max_subscriptions,
-                leafnodes: u64::try_from(varz.leafnodes).unwrap_or(0),
-            });
-        }
-    }
-
-    async fn account_statz(&self, plan: &Plan, snapshot: &mut Snapshot) {
-        let subject = "$SYS.REQ.ACCOUNT.PING.STATZ";
-        // Without unused accounts a server lists only those with connections, and is silent if there are none.
-        let body = r#"{"include_unused":true}"#;
-        let asked: Scatter<AccountStatz> =
-            ping(&self.inbox, plan, snapshot, Endpoint::AccountStatz, subject, body).await;
-        for (id, (_, statz)) in asked.answers {
-            let Ok(statz) = statz else { continue };
-            for stat in statz.account_statz.unwrap_or_default() {
-                accounts::take_stat(snapshot, &id, &stat);
-            }
         }
     }
 
@@ -247,7 +289,7 @@ impl Gatherer {
         let strangers = self.inbox.strangers();
         snapshot.cost.strangers += strangers - self.strangers_before;
         self.strangers_before = strangers;
-        let drops = self.inbox.connection().events().drops();
+        let drops = self.inbox.carrier().events().drops();
         if drops > self.drops_before {
             let note =
                 "the client dropped messages because they were not read in time: answers may be missing";

@@ -1,13 +1,13 @@
 //! One request, an unknown number of answers.
 
+use super::tally::Tally;
 use super::{Plan, QUIET};
-use crate::nats::inbox::Inbox;
-use crate::snapshot::{Answer, Endpoint, Snapshot};
+use crate::nats::inbox::{Answer as Incoming, Inbox, Question};
+use crate::snapshot::{Answer, Coverage, Endpoint};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::WireError;
-use crate::wire::envelope::{self, ServerInfo};
+use crate::wire::envelope::ServerInfo;
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -15,164 +15,210 @@ use tokio::time::{Instant, sleep_until};
 /// How often a wait looks whether the request was denied, which only an event says.
 pub(super) const LOOK: Duration = Duration::from_millis(50);
 
-/// Who is expected to answer.
-pub(super) struct Expect {
-    /// The servers known, by id.
-    pub(super) ids: BTreeSet<Name>,
-    /// Whether others may answer as well, and are waited for.
-    pub(super) discover: bool,
+/// Plain bytes from which decoding is no work for a task that also waits for answers.
+const LARGE: u64 = 32 * 1024;
+
+/// How an answer is read: who answers, and what.
+pub(super) type Parse<T> = fn(&[u8]) -> Result<(ServerInfo, Result<T, WireError>), WireError>;
+
+/// What is asked, and of whom.
+pub(super) struct Request<'a, T> {
+    pub(super) subject: &'a str,
+    pub(super) body: &'a str,
+    /// Whether compressed answers are offered.
+    pub(super) compressed: bool,
+    pub(super) parse: Parse<T>,
+    /// The servers that are waited for, by id.
+    pub(super) awaited: BTreeSet<Name>,
+    /// The servers that may answer as well; none for everybody.
+    pub(super) others: Option<&'a BTreeSet<Name>>,
 }
 
-/// What came.
+/// An open request to many and what has come of it.
 pub(super) struct Scatter<T> {
-    /// By server id.
-    pub(super) answers: BTreeMap<Name, (ServerInfo, Result<T, WireError>)>,
-    /// Answers that could not be read, by the id found in them.
-    pub(super) failed: BTreeMap<Name, String>,
+    question: Option<Question>,
+    subject: String,
+    parse: Parse<T>,
+    awaited: BTreeSet<Name>,
+    others: Option<BTreeSet<Name>>,
+    /// Awaited servers of which nothing has come.
+    waiting: usize,
+    /// How each server that was heard did.
+    outcomes: BTreeMap<Name, Result<(), String>>,
+    failed: usize,
+    patience: Instant,
+    deadline: Instant,
+    last: Instant,
     /// The subject, if the agent's user may not publish to it.
     pub(super) denied: Option<String>,
+    pub(super) tally: Tally,
 }
 
-/// Asks, and waits until everybody known has answered, or for the patience of the plan; then, if there may be others,
-/// until it has been quiet for a while. Never beyond the deadline.
-#[expect(clippy::too_many_arguments, reason = "a request has that many sides; each call names them in order")]
-pub(super) async fn scatter<T>(
-    inbox: &Inbox,
-    plan: &Plan,
-    subject: &str,
-    body: &str,
-    compressed: bool,
-    expect: &Expect,
-    parse: impl Fn(&[u8]) -> Result<(ServerInfo, Result<T, WireError>), WireError>,
-    snapshot: &mut Snapshot,
-) -> Scatter<T> {
-    let mut result = Scatter { answers: BTreeMap::new(), failed: BTreeMap::new(), denied: None };
-    snapshot.cost.requests += 1;
-    let mut question = match inbox.ask(subject, Bytes::copy_from_slice(body.as_bytes()), compressed).await {
-        Ok(question) => question,
-        Err(error) => {
-            snapshot.coverage.notes.push(error.to_string());
-            return result;
+/// When a wait for answers ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// When everybody who is awaited has answered, or the patience is over.
+    ForAll,
+    /// When everybody who is awaited has answered, or it has been quiet for a while: who answers late is met later.
+    UntilQuiet,
+}
+
+impl<T: Send + 'static> Scatter<T> {
+    /// Sends the request.
+    pub(super) async fn ask(inbox: &Inbox, plan: &Plan, request: Request<'_, T>) -> Self {
+        let Request { subject, body, compressed, parse, awaited, others } = request;
+        let mut tally = Tally::default();
+        tally.request();
+        let asked = inbox.ask(subject, Bytes::copy_from_slice(body.as_bytes()), compressed).await;
+        let asked_at = asked.as_ref().map_or_else(|_| Instant::now(), |question| question.asked_at);
+        let question = asked.map_err(|error| tally.note(error.to_string())).ok();
+        Self {
+            question,
+            subject: subject.to_owned(),
+            parse,
+            waiting: awaited.len(),
+            awaited,
+            others: others.cloned(),
+            outcomes: BTreeMap::new(),
+            failed: 0,
+            patience: asked_at + plan.patience,
+            deadline: plan.deadline,
+            last: asked_at,
+            denied: None,
+            tally,
         }
-    };
-    let patience = question.asked_at + plan.patience;
-    let mut last = question.asked_at;
-    loop {
-        let everybody =
-            expect.ids.iter().all(|id| result.answers.contains_key(id) || result.failed.contains_key(id));
-        let known = !expect.ids.is_empty() && everybody;
-        // Behind an answer that says nothing a good one of the same server may come, if a stranger wrote the first.
-        let good = result.failed.is_empty() && result.answers.values().all(|(_, data)| data.is_ok());
-        if known && good && !expect.discover {
-            return result;
-        }
-        let heard = !result.answers.is_empty() || !result.failed.is_empty();
-        let quiet = if heard && everybody { last + QUIET } else { patience };
-        let until = quiet.min(plan.deadline);
-        tokio::select! {
-            biased;
-            answer = question.next() => {
-                let Some(answer) = answer else { return result };
-                if answer.no_responders {
-                    return result;
-                }
-                last = answer.at;
-                take(&mut result, answer, expect, question.asked_at, &parse, snapshot);
+    }
+
+    /// Waits for answers, never beyond the deadline. `take` gets each server's first good one, and before it the first
+    /// in which it says who it is and no more.
+    pub(super) async fn collect(
+        &mut self,
+        inbox: &Inbox,
+        wait: Wait,
+        mut take: impl FnMut(Name, ServerInfo, Result<T, WireError>),
+    ) {
+        loop {
+            // Behind an answer that says nothing a good one of the same server may come, if a stranger wrote the first.
+            let everybody = self.waiting == 0;
+            if everybody && !self.awaited.is_empty() && self.failed == 0 {
+                return;
             }
-            () = sleep_until(until.min(Instant::now() + LOOK)) => {
-                if inbox.connection().events().denied(subject) {
-                    result.denied = Some(subject.to_owned());
-                    return result;
-                }
-                if Instant::now() >= until {
-                    return result;
+            let enough = everybody || wait == Wait::UntilQuiet;
+            let quiet = if !self.outcomes.is_empty() && enough { self.last + QUIET } else { self.patience };
+            let until = quiet.min(self.deadline);
+            let Some(question) = &mut self.question else { return };
+            tokio::select! {
+                biased;
+                answer = question.next() => match answer {
+                    Some(answer) if !answer.no_responders => self.take(answer, &mut take).await,
+                    _ => {
+                        self.question = None;
+                        return;
+                    }
+                },
+                () = sleep_until(until.min(Instant::now() + LOOK)) => {
+                    if inbox.carrier().events().denied(&self.subject) {
+                        self.denied = Some(self.subject.clone());
+                        self.question = None;
+                        return;
+                    }
+                    if Instant::now() >= until {
+                        return;
+                    }
                 }
             }
         }
     }
-}
 
-/// A request that every server of the roll call answers in the usual envelope; how each did is noted.
-pub(super) async fn ping<T: DeserializeOwned>(
-    inbox: &Inbox,
-    plan: &Plan,
-    snapshot: &mut Snapshot,
-    endpoint: Endpoint,
-    subject: &str,
-    body: &str,
-) -> Scatter<T> {
-    let expect = Expect { ids: snapshot.servers.keys().cloned().collect(), discover: false };
-    let asked = scatter(inbox, plan, subject, body, true, &expect, envelope::parse::<T>, snapshot).await;
-    for id in &expect.ids {
-        let answer = match (asked.answers.get(id), asked.failed.get(id), &asked.denied) {
-            (Some((_, Ok(_))), _, _) => Answer::Complete,
-            (Some((_, Err(error))), _, _) => Answer::Failed(error.to_string()),
-            (None, Some(why), _) => Answer::Failed(why.clone()),
-            (None, None, Some(subject)) => Answer::Denied(subject.clone()),
-            (None, None, None) => Answer::Silent,
+    /// Takes what has come already, without waiting.
+    pub(super) async fn collect_waiting(
+        &mut self,
+        mut take: impl FnMut(Name, ServerInfo, Result<T, WireError>),
+    ) {
+        while let Some(answer) = self.question.as_mut().and_then(Question::waiting) {
+            if !answer.no_responders {
+                self.take(answer, &mut take).await;
+            }
+        }
+    }
+
+    /// Whether somebody who is awaited has not been heard.
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Notes how each server that was awaited did.
+    pub(super) fn note(&self, coverage: &mut Coverage, endpoint: Endpoint) {
+        let cut = Instant::now() >= self.deadline && self.deadline < self.patience;
+        for id in &self.awaited {
+            let answer = match (self.outcomes.get(id), &self.denied) {
+                (Some(Ok(())), _) => Answer::Complete,
+                (Some(Err(why)), _) => Answer::Failed(why.clone()),
+                (None, Some(subject)) => Answer::Denied(subject.clone()),
+                (None, None) if cut => Answer::Partial(super::CUT.into()),
+                (None, None) => Answer::Silent,
+            };
+            coverage.note(endpoint, id, answer);
+        }
+    }
+
+    async fn take(
+        &mut self,
+        answer: Incoming,
+        take: &mut impl FnMut(Name, ServerInfo, Result<T, WireError>),
+    ) {
+        self.last = answer.at;
+        let (size, took) = (answer.size(), answer.at.saturating_duration_since(self.asked_at()));
+        let parse = self.parse;
+        let read = move || {
+            let body = answer.decode().map_err(|error| (error.to_string(), None))?;
+            parse(&body).map_err(|error| (error.to_string(), server_id_in(&body)))
         };
-        snapshot.coverage.note(endpoint, id, answer);
-    }
-    asked
-}
-
-fn take<T>(
-    result: &mut Scatter<T>,
-    answer: crate::nats::inbox::Answer,
-    expect: &Expect,
-    asked_at: Instant,
-    parse: impl Fn(&[u8]) -> Result<(ServerInfo, Result<T, WireError>), WireError>,
-    snapshot: &mut Snapshot,
-) {
-    let (size, took) = (answer.size(), answer.at - asked_at);
-    let body = match answer.decode() {
-        Ok(body) => body,
-        Err(error) => {
-            note_once(snapshot, error.to_string());
-            return;
+        let read = if size < LARGE {
+            read()
+        } else {
+            let unread = |error: tokio::task::JoinError| Err((error.to_string(), None));
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(unread)
+        };
+        let (id, answered) = match read {
+            Ok((info, data)) => (bounded(&info.id, NAME_BYTES), Ok((info, data))),
+            Err((error, Some(id))) => (id, Err(error)),
+            Err((error, None)) => return self.tally.note(error),
+        };
+        if id.is_empty() {
+            return self.tally.note("an answer names no server".into());
         }
-    };
-    match parse(&body) {
-        Ok((info, data)) => {
-            let id = bounded(&info.id, NAME_BYTES);
-            if id.is_empty() {
-                note_once(snapshot, "an answer names no server".into());
-            } else if !expect.discover && !expect.ids.contains(&id) {
-                // It was not there at the roll call: nothing could tell for what part of the system it speaks.
-                snapshot.cost.strangers += 1;
-            } else if let Some((_, before)) = result.answers.get(&id) {
-                snapshot.cost.duplicates += 1;
-                if before.is_err() && data.is_ok() {
-                    result.answers.insert(id, (info, data));
-                }
-            } else {
-                note_cost(snapshot, size, took);
-                result.answers.insert(id, (info, data));
-            }
+        let expected = self.awaited.contains(&id);
+        if !expected && self.others.as_ref().is_some_and(|others| !others.contains(&id)) {
+            // It was not there at the roll call: nothing could tell for what part of the system it speaks.
+            return self.tally.stranger();
         }
-        Err(error) => match server_id_in(&body) {
-            Some(id) if expect.discover || expect.ids.contains(&id) => {
-                result.failed.insert(id, error.to_string());
+        let before = self.outcomes.get(&id);
+        let (outcome, told) = match answered {
+            Ok((info, data)) => (data.as_ref().map(|_| ()).map_err(ToString::to_string), Some((info, data))),
+            Err(error) => (Err(error), None),
+        };
+        match (before, &outcome) {
+            (None, _) => {
+                self.waiting -= usize::from(expected);
+                self.failed += usize::from(outcome.is_err());
+                self.tally.answer(size, took);
             }
-            Some(_) => snapshot.cost.strangers += 1,
-            None => note_once(snapshot, error.to_string()),
-        },
+            (Some(Err(_)), Ok(())) => {
+                self.failed -= 1;
+                self.tally.duplicate();
+            }
+            (Some(_), _) => return self.tally.duplicate(),
+        }
+        self.outcomes.insert(id.clone(), outcome);
+        if let Some((info, data)) = told {
+            take(id, info, data);
+        }
     }
-}
 
-/// Anybody may send any number of answers; one sentence tells of all that are alike.
-fn note_once(snapshot: &mut Snapshot, note: String) {
-    if !snapshot.coverage.notes.contains(&note) {
-        snapshot.coverage.notes.push(note);
+    fn asked_at(&self) -> Instant {
+        self.question.as_ref().map_or(self.last, |question| question.asked_at)
     }
-}
-
-/// Adds an answer to the cost.
-pub(super) fn note_cost(snapshot: &mut Snapshot, bytes: u64, took: Duration) {
-    snapshot.cost.responses += 1;
-    snapshot.cost.bytes += bytes;
-    let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    snapshot.cost.slowest_server_ms = snapshot.cost.slowest_server_ms.max(took);
 }
 
 /// The server id in an answer that cannot be parsed as a whole: servers write who they are first.

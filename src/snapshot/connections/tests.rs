@@ -30,7 +30,7 @@ fn client(account: &'static str, user: &'static str) -> Connection<'static> {
 fn fold(version: Version, connections: &[Connection<'_>]) -> ConnectionFold {
     let mut fold = ConnectionFold::new(rules(Vec::new()));
     for connection in connections {
-        fold.add(&source(version), &PageHead { now: Some(at(0)) }, connection);
+        fold.add(&source(version), &PageHead { now: Some(at(0)), ..PageHead::default() }, connection);
     }
     fold
 }
@@ -182,7 +182,7 @@ fn silent_is_longer_than_the_threshold_without_any_message_ever() {
     assert!(!silent("", 0, 0));
     let mut fold = ConnectionFold::new(rules(Vec::new()));
     let connection = Connection { last_activity: "2023-11-14T20:00:00Z".into(), ..Connection::default() };
-    fold.add(&source(NEW), &PageHead { now: None }, &connection);
+    fold.add(&source(NEW), &PageHead { now: None, ..PageHead::default() }, &connection);
     assert_eq!(fold.servers["S1"].silent, 0);
 }
 
@@ -198,7 +198,7 @@ fn the_threshold_is_asked_for_by_account_user_and_readable_name() {
     for user in ["patient", "hasty", "hasty"] {
         let connection =
             Connection { last_activity: "2023-11-14T22:00:00Z".into(), in_msgs: 0, ..client("APP", user) };
-        fold.add(&source(NEW), &PageHead { now: Some(at(0)) }, &connection);
+        fold.add(&source(NEW), &PageHead { now: Some(at(0)), ..PageHead::default() }, &connection);
     }
     let users = &fold.accounts["APP"].users;
     assert_eq!((users["patient"].silent, users["hasty"].silent), (0, 2));
@@ -212,7 +212,7 @@ fn opened_are_those_that_started_after_the_last_page_of_the_previous_epoch() {
     for start in ["2023-11-14T22:12:50Z", "2023-11-14T22:12:51Z", "2023-11-14T22:13:00Z", "", "nonsense"] {
         fold.add(
             &source,
-            &PageHead { now: Some(at(0)) },
+            &PageHead { now: Some(at(0)), ..PageHead::default() },
             &Connection { start: start.into(), ..client("APP", "u") },
         );
     }

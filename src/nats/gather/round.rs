@@ -1,0 +1,225 @@
+//! What is asked of servers that have answered the roll call.
+
+use super::account_counts::{Counts, Loaded};
+use super::connections::{self, Swept, Target};
+use super::page::Folding;
+use super::{Gatherer, Plan, Sweep, accounts, variables};
+use crate::snapshot::{AccountLimits, Endpoint, Limits, PageSource, ServerVars, Snapshot};
+use crate::text::{NAME_BYTES, Name, bounded};
+use crate::wire::time::timestamp;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Servers among which the start is not spread.
+const HANDFUL: usize = 8;
+
+/// Accounts that are swept when the sweep is restricted, at most.
+const FLAGGED: usize = 256;
+
+/// Connections that a server is expected to have if it has not told.
+const UNTOLD: u64 = 10_000;
+
+impl Gatherer {
+    /// Asks these servers for everything else. `late` ones are asked one by one: all others have answered before.
+    pub(super) async fn round(
+        &mut self,
+        plan: &Plan,
+        snapshot: &mut Snapshot,
+        servers: &BTreeSet<Name>,
+        folding: &Folding,
+        late: bool,
+    ) {
+        if servers.is_empty() {
+            return;
+        }
+        // VARZ is no heavy request, so that it may be beside another one.
+        let (vars, loaded) = self.ask_counts(plan, snapshot, servers, late).await;
+        self.take_vars(snapshot, vars);
+        let asks_accounts = self.asks_accounts(plan);
+        let due = match asks_accounts {
+            true => accounts::choose(&mut self.accounts, snapshot, &loaded, late),
+            false => Vec::new(),
+        };
+        let details = accounts::read(&self.inbox, plan, &self.lanes, due);
+        let sweep = connections::Sweep {
+            inbox: &self.inbox,
+            plan,
+            lanes: &self.lanes,
+            learnt: &self.learnt,
+            folding,
+        };
+        let swept = match plan.connections {
+            // Which accounts are near a limit is known only when their limits are.
+            Sweep::Flagged => {
+                let read = details.await;
+                accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
+                sweep.run(self.flagged(plan, snapshot, servers)).await
+            }
+            Sweep::Whole => {
+                let targets = self.whole(plan, snapshot, servers, folding);
+                let (read, swept) = tokio::join!(details, sweep.run(targets));
+                accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
+                swept
+            }
+            Sweep::Off | Sweep::NotNeeded => {
+                let read = details.await;
+                accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
+                Vec::new()
+            }
+        };
+        note_swept(snapshot, swept);
+    }
+
+    async fn ask_counts(
+        &mut self,
+        plan: &Plan,
+        snapshot: &mut Snapshot,
+        servers: &BTreeSet<Name>,
+        late: bool,
+    ) -> (variables::Answers, Loaded) {
+        let (inbox, lanes, size) = (&self.inbox, &self.lanes, &self.varz_size);
+        let asks_accounts = self.asks_accounts(plan);
+        let mut statz_size = self.statz_size;
+        let mut counts = Counts::after(&snapshot.coverage);
+        let ask_vars = async {
+            match late {
+                true => variables::ask_each(inbox, plan, lanes, size, servers).await,
+                false => variables::ask_all(inbox, plan, lanes, size, servers).await,
+            }
+        };
+        let ask_accounts = async {
+            match (asks_accounts, late) {
+                (false, _) => {}
+                (true, true) => {
+                    counts.ask_late(inbox, plan, servers, &snapshot.servers, &mut statz_size).await;
+                }
+                (true, false) => counts.ask_all(inbox, plan, &snapshot.servers, &mut statz_size).await,
+            }
+        };
+        let (vars, ()) = tokio::join!(ask_vars, ask_accounts);
+        self.statz_size = statz_size;
+        let loaded = counts.settle(snapshot);
+        if let Some(bytes) = vars.bytes_of_an_answer() {
+            self.varz_size.add(bytes);
+        }
+        (vars.settle(snapshot), loaded)
+    }
+
+    fn take_vars(&mut self, snapshot: &mut Snapshot, answers: variables::Answers) {
+        let own_server = self.inbox.carrier().own().0;
+        for (id, (info, varz)) in answers {
+            let Some(server) = snapshot.servers.get_mut(&id) else {
+                continue;
+            };
+            // A leaf server may have a system account of its own; the agent's is that of the server it is connected to.
+            let told = varz.system_account.as_deref().filter(|name| !name.is_empty());
+            if let Some(account) = told.filter(|_| *id == *own_server || self.system_account.is_none()) {
+                self.system_account = Some(bounded(account, NAME_BYTES));
+            }
+            server.now = timestamp(&info.time).or(server.now);
+            // A leaf server without a cluster block reports its own name as cluster.
+            if varz.cluster.cluster_port == 0 && server.cluster.as_ref() == Some(&server.name) {
+                server.cluster = None;
+                snapshot.coverage.present.insert(id, (server.name.clone(), None));
+            }
+            server.vars = Some(ServerVars {
+                connections: u64::try_from(varz.connections).unwrap_or(0),
+                total_connections: varz.total_connections,
+                max_connections: varz.max_connections,
+                max_subscriptions: varz.max_subscriptions,
+                leafnodes: u64::try_from(varz.leafnodes).unwrap_or(0),
+            });
+        }
+    }
+
+    /// All connections of these servers. Their order and their starts differ from server to server but not from epoch to
+    /// epoch, so that a server is asked at regular intervals.
+    fn whole(
+        &self,
+        plan: &Plan,
+        snapshot: &Snapshot,
+        servers: &BTreeSet<Name>,
+        folding: &Folding,
+    ) -> Vec<Target> {
+        let mut ids: Vec<&Name> = servers.iter().collect();
+        ids.sort_by_cached_key(|id| {
+            let mut hasher = DefaultHasher::new();
+            snapshot.servers.get(*id).map_or(*id, |server| &server.name).hash(&mut hasher);
+            hasher.finish()
+        });
+        let spread = if ids.len() > HANDFUL { plan.spread } else { Duration::ZERO };
+        let step = spread / u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
+        let (now, mut targets) = (Instant::now(), Vec::with_capacity(ids.len()));
+        for id in ids {
+            let source = self.source(snapshot, id);
+            folding.server(&source);
+            let vars = snapshot.servers.get(id).and_then(|server| server.vars.as_ref());
+            let expected = vars.map_or(UNTOLD, |vars| vars.connections.saturating_add(vars.leafnodes));
+            let start = now + step * u32::try_from(targets.len()).unwrap_or(u32::MAX);
+            targets.push(Target { source, account: None, expected, start });
+        }
+        targets
+    }
+
+    /// The connections of accounts that are near a limit, on those of these servers that have any. Each server is asked by
+    /// itself: to `$SYS.REQ.ACCOUNT.<account>.CONNZ` all servers would answer, at once and most of them with nothing.
+    fn flagged(&self, plan: &Plan, snapshot: &mut Snapshot, servers: &BTreeSet<Name>) -> Vec<Target> {
+        let (mut targets, mut flagged) = (Vec::new(), 0);
+        for account in snapshot.accounts.values() {
+            let by_name = || account.name.as_ref().and_then(|name| self.declared.get(name));
+            let limits: Option<&AccountLimits> = match &account.limits {
+                Limits::Jwt(limits) => Some(limits),
+                Limits::None => None,
+                Limits::NotVisible | Limits::Unread(_) => self.declared.get(&account.id).or_else(by_name),
+            };
+            if account.id == snapshot.system_account
+                || !limits.is_some_and(|limits| accounts::near(account, limits))
+            {
+                continue;
+            }
+            flagged += 1;
+            if flagged > FLAGGED {
+                continue;
+            }
+            for (id, on) in account.servers.iter().filter(|(id, _)| servers.contains(*id)) {
+                targets.push(Target {
+                    source: self.source(snapshot, id),
+                    account: Some(account.id.clone()),
+                    expected: on.connections.saturating_add(on.leafnodes),
+                    start: Instant::now().min(plan.deadline),
+                });
+            }
+        }
+        if flagged > FLAGGED {
+            let note =
+                format!("the connections of {} accounts near a limit were not listed", flagged - FLAGGED);
+            snapshot.coverage.notes.push(note);
+        }
+        targets
+    }
+
+    fn source(&self, snapshot: &Snapshot, id: &Name) -> PageSource {
+        PageSource {
+            server: id.clone(),
+            version: snapshot.servers.get(id).and_then(|server| server.version),
+            since: self.since.get(id).copied(),
+        }
+    }
+}
+
+fn note_swept(snapshot: &mut Snapshot, swept: Vec<Swept>) {
+    for Swept { id, account, answer, tally } in swept {
+        tally.add_to(snapshot);
+        match account {
+            None => snapshot.coverage.note(Endpoint::Connz, &id, answer),
+            Some(account) if answer != crate::snapshot::Answer::Complete => {
+                let server = snapshot.server_name(&id);
+                let note = format!("server {server} did not list all connections of account {account}");
+                snapshot.coverage.notes.push(note);
+            }
+            Some(_) => {}
+        }
+    }
+}
