@@ -52,6 +52,7 @@ pub(super) async fn sweep(
             server: server.id.clone(),
             version: server.version,
             since: since.get(&server.id).copied(),
+            max_subscriptions: server.vars.as_ref().and_then(|vars| vars.max_subscriptions),
         })
         .collect();
     for source in &sources {

@@ -121,7 +121,7 @@ impl Gatherer {
             let known = self.roster.ids();
             self.last_page_at = self.since.clone();
             self.last_page_at.retain(|id, _| known.contains(id));
-            let swept = fold.servers.iter().filter_map(|(id, server)| Some((id.clone(), server.now?)));
+            let swept = fold.servers().filter_map(|(id, server)| Some((id.clone(), server.now?)));
             self.last_page_at.extend(swept);
             snapshot.take_fold(fold);
         } else {
