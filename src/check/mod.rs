@@ -10,7 +10,7 @@ mod meta;
 mod thresholds;
 mod verdict;
 
-pub use context::{Context, DeclaredLimits};
+pub use context::{Context, DeclaredLimits, EventsSeen};
 #[cfg(test)]
 pub(crate) use evaluate::same;
 pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};

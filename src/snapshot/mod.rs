@@ -95,10 +95,11 @@ impl Snapshot {
         }
     }
 
-    /// Drops what the sweep over connections brought, by far the largest part: the counts of servers and accounts stay.
+    /// Drops what the sweep over connections brought, by far the largest part: the counts of servers, and the sums of accounts,
+    /// stay.
     pub fn forget_connections(&mut self) {
         self.servers.values_mut().for_each(|server| server.fold = None);
-        self.accounts.values_mut().for_each(|account| account.fold = AccountFold::default());
+        self.accounts.values_mut().for_each(Account::forget_connections);
         self.follow_ups = FollowUpResults::default();
     }
 

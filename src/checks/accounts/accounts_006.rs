@@ -1,8 +1,8 @@
 //! ACCOUNTS_006: subscriptions come near the most that an account allows.
 
 use crate::check::{
-    AccountLimit, Category, Context, Entity, EntityType, Kind, LimitView, Meta, Observed, OutOfRange,
-    Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
+    AccountLimit, Category, Context, Entity, EntityType, EventsSeen, Kind, LimitView, Meta, Observed,
+    OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
 };
 use crate::checks::evidence::{ConnectionRow, DOMINANT, Subjects, raised, sweep_gaps};
 use crate::snapshot::{
@@ -165,12 +165,9 @@ impl Rule for SubscriptionLimit {
     }
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        context
-            .now
-            .accounts
-            .values()
-            .filter_map(|account| judge_account(context, thresholds, account))
-            .collect()
+        let events = context.events_seen();
+        let accounts = context.now.accounts.values();
+        accounts.filter_map(|account| judge_account(context, thresholds, account, events)).collect()
     }
 }
 
@@ -253,13 +250,14 @@ fn judge_account(
     context: &Context<'_>,
     thresholds: &Thresholds<Limits>,
     account: &Account,
+    events: EventsSeen,
 ) -> Option<Verdict> {
     let entity = entity(account);
     let warn_percent = thresholds.of(&entity).warn_percent;
     let measured = Measured::of(context, account);
     if !measured.fires(warn_percent) {
         let (reason, nobody_sees) = measured.unseen?;
-        let events_seen = context.sees_disconnects_of(account);
+        let events_seen = events.of(account);
         // What can be seen of such an account is below its limits, and refusals are seen to be over.
         let over = nobody_sees && events_seen;
         return Some(if over {
@@ -319,7 +317,7 @@ fn evidence(
     warn_percent: f64,
 ) -> Evidence {
     let fold = &account.fold;
-    let events_seen = context.sees_disconnects_of(account);
+    let events_seen = context.events_seen().of(account);
     let listed = context.now.follow_ups.subscriptions.get(&account.id).map_or(&[][..], Vec::as_slice);
     let subjects_of = |top: &TopConnection| {
         let found = listed.iter().find(|other| other.server == top.server && other.cid == top.cid);
