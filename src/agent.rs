@@ -203,7 +203,7 @@ impl Agent {
             spread,
         };
         let config = Arc::clone(&self.config);
-        let idle_after = Box::new(move |account: &str, user: &str, name: Option<&_>| {
+        let idle_after = Box::new(move |account: &str, user: &str, name: Option<&str>| {
             config.checks.idle_after(account, user, name)
         });
         let rules = FoldRules { idle_after, own: Vec::new() };

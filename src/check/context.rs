@@ -21,6 +21,18 @@ pub struct DeclaredLimits {
     pub max_leafnodes: Option<u64>,
 }
 
+/// Whether no event since the previous epoch was missed.
+#[derive(Debug, Clone, Copy)]
+pub struct EventsSeen(bool);
+
+impl EventsSeen {
+    /// Whether every disconnect of the account was seen. The events of an account with a dot in its name have one token
+    /// more than the subject that is subscribed to.
+    pub fn of(self, account: &Account) -> bool {
+        self.0 && !account.id.contains('.')
+    }
+}
+
 /// Everything a rule judges from.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<'a> {
@@ -41,10 +53,9 @@ impl Context<'_> {
         (seconds > 0.0).then_some(seconds)
     }
 
-    /// Whether every disconnect of the account since the previous epoch was seen. The events of an account with a dot in
-    /// its name have one token more than the subject that is subscribed to.
-    pub fn sees_disconnects_of(&self, account: &Account) -> bool {
-        !account.id.contains('.') && self.now.coverage.gaps(Endpoint::Events).is_empty()
+    /// Whether the events since the previous epoch were seen. It looks at every server: ask once for all accounts.
+    pub fn events_seen(&self) -> EventsSeen {
+        EventsSeen(self.now.coverage.gaps(Endpoint::Events).is_empty())
     }
 
     /// What is known of a limit of an account. What the account's JWT says wins over a declaration.

@@ -10,7 +10,7 @@ mod meta;
 mod thresholds;
 mod verdict;
 
-pub use context::{Context, DeclaredLimits};
+pub use context::{Context, DeclaredLimits, EventsSeen};
 #[cfg(test)]
 pub(crate) use evaluate::same;
 pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};
@@ -25,6 +25,7 @@ use crate::snapshot::FollowUp;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, de::DeserializeOwned};
+use std::time::Duration;
 
 /// A rule of the catalogue. Implementations know no network, no file and no clock.
 pub trait Rule: Send + Sync + Sized + 'static {
@@ -40,6 +41,12 @@ pub trait Rule: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// How long a connection that never carried a message may be idle, where the thresholds say so. The fold has to know
+    /// it before anything is judged.
+    fn idle_after(_: &Self::Thresholds) -> Option<Duration> {
+        None
+    }
+
     /// Verdicts that fire, and those that are unknown for a reason only the rule can know. Every entity that is
     /// not named is clear, as far as the answers of the servers allow; the framework settles that.
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Self::Thresholds>) -> Vec<Verdict>;
@@ -53,8 +60,8 @@ pub trait Judge: Send + Sync {
     fn judge(&self, context: &Context<'_>) -> Vec<Verdict>;
     /// The effective thresholds, as the configuration writes them.
     fn thresholds(&self) -> serde_json::Map<String, serde_json::Value>;
-    /// For `OPT_IDLE_007` and its like, which the fold has to know beforehand: a duration threshold in seconds.
-    fn duration_for(&self, key: &str, entity: &Entity) -> Option<std::time::Duration>;
+    /// See [`Rule::idle_after`]; the entity is made only where there are overrides, for the fold asks for every user.
+    fn idle_after(&self, entity: &dyn Fn() -> Entity) -> Option<Duration>;
 }
 
 struct Configured<R: Rule> {
@@ -71,9 +78,12 @@ impl<R: Rule> Judge for Configured<R> {
     fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
         thresholds::to_map(self.thresholds.base())
     }
-    fn duration_for(&self, key: &str, entity: &Entity) -> Option<std::time::Duration> {
-        let map = thresholds::to_map(self.thresholds.of(entity));
-        humantime::parse_duration(map.get(key)?.as_str()?).ok()
+    fn idle_after(&self, entity: &dyn Fn() -> Entity) -> Option<Duration> {
+        let base = R::idle_after(self.thresholds.base())?;
+        if self.thresholds.is_uniform() {
+            return Some(base);
+        }
+        R::idle_after(self.thresholds.of(&entity()))
     }
 }
 

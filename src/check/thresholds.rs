@@ -157,6 +157,16 @@ impl<T> Thresholds<T> {
         &self.base
     }
 
+    /// Whether they are the same for every entity.
+    pub const fn is_uniform(&self) -> bool {
+        self.overrides.is_empty()
+    }
+
+    /// Those that hold for any entity at all: the base and what overrides make of it.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, thresholds)| thresholds))
+    }
+
     /// The thresholds for an entity: the last override in the file that covers it, else the base.
     pub fn of(&self, entity: &Entity) -> &T {
         let found = self.overrides.iter().rev().find(|(matcher, _)| matcher.covers(entity));

@@ -3,7 +3,7 @@
 use crate::check::percent_of;
 use crate::snapshot::{
     AccountFold, Counted, Endpoint, Gap, Kinds, Server, Snapshot, SubscriptionShape, TopConnection,
-    TopCounter, Trend,
+    TopCounter, Trend, UserFold,
 };
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -103,12 +103,14 @@ pub(super) struct ConnectionRow {
 }
 
 impl ConnectionRow {
-    pub(super) fn of(snapshot: &Snapshot, connection: &TopConnection) -> Self {
+    /// The user stands by the name that people know.
+    pub(super) fn of(snapshot: &Snapshot, fold: &AccountFold, connection: &TopConnection) -> Self {
+        let user = fold.users.at(connection.user).map_or("", UserFold::label);
         Self {
             server: snapshot.server_name(&connection.server),
             cid: connection.cid,
             name: connection.name.clone(),
-            user: connection.user.clone(),
+            user: Name::from(user),
             subscriptions: connection.subscriptions,
         }
     }
@@ -149,17 +151,10 @@ impl Subjects {
 
 /// The users of an account with most connections, by the name people know.
 pub(super) fn top_users(fold: &AccountFold) -> TopList {
-    let mut users: Vec<_> = fold
-        .users
-        .iter()
-        .map(|(id, user)| Counted {
-            name: user.name.clone().unwrap_or_else(|| id.clone()),
-            count: user.connections,
-        })
-        .collect();
-    users.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-    users.truncate(TOP);
-    TopList { top: users, distinct: fold.users.len() as u64, exact: true }
+    let mut users: Vec<_> = fold.users.iter().map(|user| (user.connections(), user.label())).collect();
+    users.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let top = users.into_iter().take(TOP).map(|(count, name)| Counted { name: Name::from(name), count });
+    TopList { top: top.collect(), distinct: fold.users.len() as u64, exact: true }
 }
 
 /// Who has most of the connections of one server, from the sweep; empty where there was none.
@@ -178,7 +173,8 @@ impl OnServer {
         let Some(fold) = &server.fold else {
             return Self::default();
         };
-        let mut accounts = TopList::of(&fold.accounts);
+        let (top, distinct) = (fold.accounts.clone(), fold.distinct_accounts);
+        let mut accounts = TopList { top, distinct, exact: true };
         for row in &mut accounts.top {
             if let Some(name) = snapshot.accounts.get(&row.name).and_then(|account| account.name.as_ref()) {
                 row.name = name.clone();

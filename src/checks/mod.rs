@@ -8,8 +8,7 @@ pub mod server;
 pub mod user;
 
 use crate::check::{Entity, Entry, Judge, Severity};
-use crate::snapshot::Endpoint;
-use crate::text::Name;
+use crate::snapshot::{Endpoint, shared};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -74,9 +73,9 @@ impl ActiveChecks {
 
     /// How long a connection of this user may be idle without a message before it counts as silent: the threshold
     /// `idle` of the enabled check that has one. The fold has to know it before anything is judged.
-    pub fn idle_after(&self, account: &str, user: &str, user_name: Option<&Name>) -> Duration {
-        let entity = Entity::connections(account, None, user, user_name);
-        self.checks.iter().find_map(|check| check.judge.duration_for("idle", &entity)).unwrap_or(IDLE_AFTER)
+    pub fn idle_after(&self, account: &str, user: &str, user_name: Option<&str>) -> Duration {
+        let entity = || Entity::connections(account, None, user, shared(user_name).as_ref());
+        self.checks.iter().find_map(|check| check.judge.idle_after(&entity)).unwrap_or(IDLE_AFTER)
     }
 }
 

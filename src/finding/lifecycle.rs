@@ -182,7 +182,7 @@ mod tests {
         fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
             serde_json::Map::new()
         }
-        fn duration_for(&self, _: &str, _: &Entity) -> Option<std::time::Duration> {
+        fn idle_after(&self, _: &dyn Fn() -> Entity) -> Option<std::time::Duration> {
             None
         }
     }

@@ -57,6 +57,8 @@ pub struct Account {
     pub fold: AccountFold,
     /// From events since the previous epoch.
     pub events: AccountEvents,
+    /// Its connections, once the servers they were on have been forgotten.
+    pub(super) remembered: Option<u64>,
 }
 
 impl Account {
@@ -71,7 +73,16 @@ impl Account {
             limits,
             fold: AccountFold::default(),
             events: AccountEvents::default(),
+            remembered: None,
         }
+    }
+
+    /// Keeps of an earlier epoch what later ones compare with: how many connections it had. Which servers they were on is by
+    /// far the largest part of a large system.
+    pub(super) fn forget_connections(&mut self) {
+        self.remembered = Some(self.connections());
+        self.servers = BTreeMap::new();
+        self.fold = AccountFold::default();
     }
 
     /// What people call it.
@@ -81,7 +92,8 @@ impl Account {
 
     /// Client connections over all servers: the limit is enforced across the system (measured).
     pub fn connections(&self) -> u64 {
-        self.servers.values().fold(0, |sum, on| sum.saturating_add(on.connections))
+        self.remembered
+            .unwrap_or_else(|| self.servers.values().fold(0, |sum, on| sum.saturating_add(on.connections)))
     }
 
     /// Leafnode connections over all servers.

@@ -8,7 +8,9 @@ use std::time::Duration;
 /// A system under construction: every server answers everything unless told otherwise.
 pub(crate) struct System {
     pub(crate) snapshot: Snapshot,
-    fold: ConnectionFold,
+    /// The connections that a sweep sees; folded at the end, when the limits of their servers are known.
+    listed: Vec<(Name, Connection<'static>)>,
+    own: Vec<(Name, u64)>,
     head: PageHead,
     next_cid: u64,
     unswept: BTreeSet<Name>,
@@ -35,10 +37,10 @@ const ASKED: [Endpoint; 6] = [
 impl System {
     /// `n` servers n1, n2 … in the cluster `east`.
     pub(crate) fn of(n: usize) -> Self {
-        let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own: Vec::new() };
         let mut system = Self {
             snapshot: Snapshot::empty(1_700_000_000, at(0)),
-            fold: ConnectionFold::new(rules),
+            listed: Vec::new(),
+            own: Vec::new(),
             head: PageHead { now: Some(at(0)), ..PageHead::default() },
             next_cid: 1,
             unswept: BTreeSet::new(),
@@ -55,7 +57,6 @@ impl System {
         for endpoint in ASKED {
             self.snapshot.coverage.note(endpoint, &id, Answer::Complete);
         }
-        self.fold.server(&id);
         let vars = ServerVars { max_connections: 65_536, ..ServerVars::default() };
         let server = Server {
             id: id.clone(),
@@ -101,12 +102,7 @@ impl System {
 
     /// The agent's own connection, by the id that [`Self::connect`] gives next.
     pub(crate) fn own_next(mut self, server: &str) -> Self {
-        let own = vec![(id_of(server), self.next_cid)];
-        let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own };
-        let servers = std::mem::take(&mut self.fold.servers);
-        let accounts = std::mem::take(&mut self.fold.accounts);
-        self.fold = ConnectionFold::new(rules);
-        (self.fold.servers, self.fold.accounts) = (servers, accounts);
+        self.own.push((id_of(server), self.next_cid));
         self
     }
 
@@ -120,8 +116,6 @@ impl System {
         edit: impl Fn(&mut Connection<'_>, u64),
     ) -> Self {
         let id = id_of(server);
-        let version = self.snapshot.servers[&id].version;
-        let source = PageSource { server: id.clone(), version, since: None };
         for i in 0..n {
             let mut connection = Connection {
                 cid: self.next_cid,
@@ -142,7 +136,7 @@ impl System {
             edit(&mut connection, i);
             let leaf = connection.kind == "Leafnode";
             if !self.unswept.contains(&id) {
-                self.fold.add(&source, &self.head, &connection);
+                self.listed.push((id.clone(), connection));
             }
             let on = self.entry(account).servers.entry(id.clone()).or_default();
             if leaf {
@@ -194,10 +188,7 @@ impl System {
         for account in self.snapshot.accounts.values_mut() {
             account.servers.remove(&id);
         }
-        self.fold.servers.remove(&id);
-        for account in self.fold.accounts.values_mut() {
-            account.servers.remove(&id);
-        }
+        self.listed.retain(|(server, _)| *server != id);
         self.snapshot.coverage.missing.push(Missing {
             name: server.name,
             id,
@@ -210,7 +201,19 @@ impl System {
 
     /// The snapshot.
     pub(crate) fn done(self) -> Snapshot {
-        let Self { mut snapshot, fold, .. } = self;
+        let Self { mut snapshot, listed, own, head, .. } = self;
+        let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own };
+        let mut fold = ConnectionFold::new(rules);
+        for id in snapshot.servers.keys() {
+            fold.server(id);
+        }
+        for (id, connection) in &listed {
+            let server = &snapshot.servers[id];
+            let max_subscriptions = server.vars.as_ref().and_then(|vars| vars.max_subscriptions);
+            let source =
+                PageSource { server: id.clone(), version: server.version, since: None, max_subscriptions };
+            fold.add(&source, &head, connection);
+        }
         snapshot.take_fold(fold);
         snapshot
     }

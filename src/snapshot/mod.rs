@@ -10,13 +10,14 @@ mod events;
 mod follow_up;
 mod history;
 mod server;
+mod texts;
 
 pub use account::{Account, AccountLimits, Limits, OnServer};
 pub use connections::{
-    AccountFold, ConnectionFold, FoldRules, IdleAfter, Kinds, PageSource, ServerFold, Share,
-    SilentConnection, TopConnection, UserFold,
+    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, OwnLimit, PageSource,
+    ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
 };
-pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED};
+pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
 pub use coverage::{Answer, Coverage, Endpoint, Gap, Missing};
 pub use events::{AccountEvents, Events};
@@ -86,6 +87,7 @@ impl Snapshot {
 
     /// Takes in the folded connections.
     pub fn take_fold(&mut self, fold: ConnectionFold) {
+        let fold = fold.finish();
         for (id, server_fold) in fold.servers {
             if let Some(server) = self.servers.get_mut(&id) {
                 server.fold = Some(server_fold);
@@ -96,10 +98,11 @@ impl Snapshot {
         }
     }
 
-    /// Drops what the sweep over connections brought, by far the largest part: the counts of servers and accounts stay.
+    /// Drops what the sweep over connections brought, by far the largest part: the counts of servers, and the sums of accounts,
+    /// stay.
     pub fn forget_connections(&mut self) {
         self.servers.values_mut().for_each(|server| server.fold = None);
-        self.accounts.values_mut().for_each(|account| account.fold = AccountFold::default());
+        self.accounts.values_mut().for_each(Account::forget_connections);
         self.follow_ups = FollowUpResults::default();
     }
 

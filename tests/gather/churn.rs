@@ -45,8 +45,8 @@ async fn what_stays_is_counted_once_while_others_come_and_go() {
         let snapshot = lens.sweep().await;
         assert_eq!(missing(&snapshot), [""; 0]);
         let users = &account(&snapshot, "A").fold.users;
-        let steady = users["steady"].connections;
-        most = most.max(users.get("fleeting").map_or(0, |user| user.connections));
+        let steady = users.get("steady").unwrap().connections();
+        most = most.max(users.get("fleeting").map_or(0, |user| user.connections()));
         assert!(steady <= STEADY as u64, "{steady}");
         match answer(&snapshot, Endpoint::Connz, "n1") {
             Answer::Complete => {
@@ -69,7 +69,7 @@ async fn what_stays_is_counted_once_while_others_come_and_go() {
         let snapshot = lens.sweep().await;
         assert_whole(&snapshot);
         let account = account(&snapshot, "A");
-        assert_eq!(account.fold.users["steady"].connections, STEADY as u64);
+        assert_eq!(account.fold.users.get("steady").unwrap().connections(), STEADY as u64);
         match (account.fold.kinds().nats, account.connections()) {
             (300, 300) => Ok(()),
             other => Err(format!("{other:?}")),

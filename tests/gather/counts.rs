@@ -1,5 +1,7 @@
 //! Connections per server, account and user, over many pages.
 
+use std::collections::BTreeMap;
+
 use insights_agent::snapshot::{AccountLimits, Limits, Snapshot};
 
 use crate::lens::{Lens, account, assert_whole, named};
@@ -42,11 +44,12 @@ async fn counted(builder: Builder) -> (Cluster, Snapshot) {
     assert_eq!((orders.connections(), orders.leafnodes()), (338, 0));
     assert_eq!(orders.fold.kinds().nats, 338);
     assert_eq!(orders.fold.users.len(), 2);
-    let app = &orders.fold.users[&*cluster.user_id("ORDERS/app")];
-    assert_eq!(app.connections, 335);
-    assert_eq!(app.servers[&named(&snapshot, "n1").id], 330);
-    assert_eq!(app.servers[&named(&snapshot, "n2").id], 5);
-    assert_eq!(orders.fold.users[&*cluster.user_id("ORDERS/other")].connections, 3);
+    let app = orders.fold.users.get(&cluster.user_id("ORDERS/app")).unwrap();
+    assert_eq!(app.connections(), 335);
+    let on: BTreeMap<_, _> = app.details().unwrap().servers().collect();
+    let id = |server| &named(&snapshot, server).id;
+    assert_eq!(on, BTreeMap::from([(id("n1"), 330), (id("n2"), 5)]));
+    assert_eq!(orders.fold.users.get(&cluster.user_id("ORDERS/other")).unwrap().connections(), 3);
     let billing = account(&snapshot, &cluster.account_id("BILLING"));
     assert_eq!((billing.connections(), billing.fold.kinds().nats), (2, 2));
     assert_eq!(orders.fold.unnamed, 0);
@@ -76,10 +79,10 @@ async fn an_operator_cluster_is_counted_exactly() {
     let expected = AccountLimits { connections: 500, subscriptions: 1000, leafnodes: -1 };
     assert_eq!(orders.limits, Limits::Jwt(expected));
     let of = |login: &str| {
-        let user = &orders.fold.users[&*cluster.user_id(login)];
-        (user.name.as_deref().unwrap(), user.subscription_limit)
+        let user = orders.fold.users.get(&cluster.user_id(login)).unwrap();
+        (user.name().unwrap(), user.subscription_limit())
     };
-    assert_eq!(of("ORDERS/app"), ("app", Some(-1)));
+    assert_eq!(of("ORDERS/app"), ("app", None));
     assert_eq!(of("ORDERS/other"), ("other", Some(40)));
 }
 
@@ -91,8 +94,8 @@ async fn a_configuration_file_cluster_is_counted_exactly() {
     let (_cluster, snapshot) = counted(builder).await;
     let orders = account(&snapshot, "ORDERS");
     assert_eq!((orders.name.as_deref(), &orders.limits), (None, &Limits::NotVisible));
-    assert_eq!(orders.fold.users["app"].name, None);
-    assert_eq!(orders.fold.users["app"].subscription_limit, None);
+    let app = orders.fold.users.get("app").unwrap();
+    assert_eq!((app.name(), app.subscription_limit()), (None, None));
     assert_eq!(account(&snapshot, "$G").limits, Limits::None);
     assert_eq!(account(&snapshot, "$G").connections(), 0);
 }

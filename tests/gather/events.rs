@@ -48,8 +48,10 @@ async fn counted(mut cluster: Cluster) {
     }
     let user = cluster.user_id("TIGHT/a");
     let most = |snapshot: &Snapshot| {
-        let user = &account(snapshot, &id).fold.users[&*user];
-        (user.connections, user.top_subscriptions.as_ref().unwrap().subscriptions)
+        let fold = &account(snapshot, &id).fold;
+        let top = &fold.top_subscriptions[0];
+        assert_eq!(fold.users.at(top.user).unwrap().id(), &*user);
+        (fold.users.get(&user).unwrap().connections(), top.subscriptions)
     };
     let quiet = eventually("the subscriptions are counted", 30, async || {
         let snapshot = lens.sweep().await;

@@ -41,9 +41,9 @@ async fn strange_names_are_counted_and_asked_for() {
         let account = account(&snapshot, name);
         let clients = number as u64 + 1;
         assert_eq!((account.connections(), account.fold.kinds().nats), (clients, clients), "{name}");
-        let user = &account.fold.users[&*format!("user of {name}")];
-        assert_eq!(user.connections, clients, "{name}");
-        assert_eq!(user.names.distinct(), clients, "{name}");
+        let user = account.fold.users.get(&format!("user of {name}")).unwrap();
+        assert_eq!(user.connections(), clients, "{name}");
+        assert_eq!(user.details().unwrap().names.distinct(), clients, "{name}");
         let shapes = &snapshot.follow_ups.subscriptions[*name];
         assert_eq!(shapes.len(), (number + 1).min(5), "{name}");
         assert_eq!(shapes[0].server, named(&snapshot, "n2").id);
@@ -79,9 +79,9 @@ async fn names_of_a_thousand_bytes_are_kept_apart_and_cut() {
     let a = snapshot.accounts.values().find(|account| account.id.starts_with("ACCx")).unwrap();
     assert!(a.id.len() <= 1024, "{}", a.id.len());
     assert_eq!((a.connections(), a.fold.kinds().nats), (3, 3));
-    assert_eq!(a.fold.users[&*user].connections, 2);
-    assert_eq!(a.fold.users[&*other].connections, 1);
-    let names = a.fold.over_servers(|share| &share.names).top(9);
+    assert_eq!(a.fold.users.get(&user).unwrap().connections(), 2);
+    assert_eq!(a.fold.users.get(&other).unwrap().connections(), 1);
+    let names = a.fold.names.top(9);
     assert_eq!(names.len(), 2);
     assert_eq!(names[0].count, 2);
     assert!(names.iter().all(|counted| counted.name.len() <= 128 && counted.name.starts_with("ñ")));

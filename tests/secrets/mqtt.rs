@@ -75,7 +75,7 @@ system_account: SYS
     let viewpoint = with_password(&url, "sys", SYSTEM);
     let snapshot = viewpoint.snapshot().await;
     assert_eq!(snapshot.accounts["A"].fold.kinds().mqtt, 3);
-    assert_eq!(snapshot.accounts["A"].fold.users["thing"].connections, 2);
+    assert_eq!(snapshot.accounts["A"].fold.users.get("thing").unwrap().connections(), 2);
     let all = viewpoint.everything(&admin).await;
     assert_silent_about(&all, &[PASSWORD, DOTTED, "s3cr3t-dotted", SYSTEM]);
 }

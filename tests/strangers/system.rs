@@ -65,8 +65,9 @@ impl System {
                 let whole = answer(snapshot, endpoint, name);
                 assert_eq!(whole, &Answer::Complete, "{name} {endpoint:?}: {:?}", snapshot.coverage);
             }
-            let users = &account(snapshot, "A").fold.users["a"].servers;
-            assert_eq!(users[&**id], clients as u64, "{name}");
+            let details = account(snapshot, "A").fold.users.get("a").unwrap().details().unwrap();
+            let here = details.servers().find(|(server, _)| ***server == **id).unwrap();
+            assert_eq!((here.1, details.before), (clients as u64, 0), "{name}");
             assert_eq!(account(snapshot, "A").servers[&**id].connections, clients as u64);
             assert!(server.vars.as_ref().unwrap().connections >= clients as u64);
         }

@@ -1,8 +1,8 @@
 //! ACCOUNTS_001: an account's connections come near the most it may have.
 
 use crate::check::{
-    AccountLimit, Category, Context, Entity, EntityType, Kind, LimitView, Meta, Observed, OutOfRange,
-    Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
+    AccountLimit, Category, Context, Entity, EntityType, EventsSeen, Kind, LimitView, Meta, Observed,
+    OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
 };
 use crate::checks::evidence::{
     DOMINANT, Growth, LIKELY, ServerShare, Silent, TopList, by_server, kinds, raised, sweep_gaps, top_users,
@@ -141,12 +141,9 @@ impl Rule for ConnectionLimit {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        context
-            .now
-            .accounts
-            .values()
-            .filter_map(|account| judge_account(context, thresholds, account))
-            .collect()
+        let events = context.events_seen();
+        let accounts = context.now.accounts.values();
+        accounts.filter_map(|account| judge_account(context, thresholds, account, events)).collect()
     }
 }
 
@@ -154,6 +151,7 @@ fn judge_account(
     context: &Context<'_>,
     thresholds: &Thresholds<Limits>,
     account: &Account,
+    events: EventsSeen,
 ) -> Option<Verdict> {
     let entity = Entity::account(&account.id, account.name.as_ref());
     let warn_percent = thresholds.of(&entity).warn_percent;
@@ -188,7 +186,7 @@ fn judge_account(
             if refused > 0 {
                 return Some(refusing(context, entity, account, refused));
             }
-            let events_seen = context.sees_disconnects_of(account);
+            let events_seen = events.of(account);
             // Only of a limit that nobody can see, a finding is one of refusals, which are seen to be over; a limit
             // that was not read this time may be what an earlier finding was judged by.
             let over = events_seen && nobody_sees;
@@ -246,7 +244,7 @@ fn evidence(
 ) -> Evidence {
     let fold = &account.fold;
     let clients = fold.kinds().clients();
-    let events_seen = context.sees_disconnects_of(account);
+    let events_seen = context.events_seen().of(account);
     Evidence {
         limit_kind,
         by_server: by_server(
@@ -257,8 +255,8 @@ fn evidence(
         churn: churn(context, account, events_seen),
         idle_without_messages: Silent::of(fold.silent, clients),
         users: top_users(fold),
-        client_names: TopList::of(&fold.over_servers(|share| &share.names)),
-        addresses: TopList::of(&fold.over_servers(|share| &share.addresses)),
+        client_names: TopList::of(&fold.names),
+        addresses: TopList::of(&fold.addresses),
         unnamed: fold.unnamed,
         refused: events_seen.then_some(account.events.refused_connections),
         growth: trend(context, account).map(|trend| growth(&trend, used)),

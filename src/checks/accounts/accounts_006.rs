@@ -1,14 +1,13 @@
 //! ACCOUNTS_006: subscriptions come near the most that an account allows.
 
 use crate::check::{
-    AccountLimit, Category, Context, Entity, EntityType, Kind, LimitView, Meta, Observed, OutOfRange,
-    Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
+    AccountLimit, Category, Context, Entity, EntityType, EventsSeen, Kind, LimitView, Meta, Observed,
+    OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
 };
 use crate::checks::evidence::{ConnectionRow, DOMINANT, Subjects, raised, sweep_gaps};
 use crate::snapshot::{
-    Account, Endpoint, FollowUp, Sample, SubscriptionShape, TopConnection, Trend, UserFold,
+    Account, Endpoint, FollowUp, Sample, SubscriptionShape, TopConnection, Trend, share_of,
 };
-use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -166,12 +165,9 @@ impl Rule for SubscriptionLimit {
     }
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        context
-            .now
-            .accounts
-            .values()
-            .filter_map(|account| judge_account(context, thresholds, account))
-            .collect()
+        let events = context.events_seen();
+        let accounts = context.now.accounts.values();
+        accounts.filter_map(|account| judge_account(context, thresholds, account, events)).collect()
     }
 }
 
@@ -194,7 +190,7 @@ impl Use {
 
     /// Beyond any percentage when the limit is 0; nothing when nothing is used.
     fn ratio(&self) -> f64 {
-        if self.value == 0 { 0.0 } else { self.value as f64 / self.limit as f64 }
+        share_of(self.value, self.limit)
     }
 }
 
@@ -217,19 +213,17 @@ impl<'a> Measured<'a> {
             LimitView::Unknown(reason) => (None, Some((reason, false))),
         };
         let gauge = account.subscriptions().zip(limit);
-        // The largest connection of each user, because a user may have a smaller limit than others; and the largest
-        // of the account, because a server may have one.
+        // What a connection uses of the smallest of its limits is the larger of what it uses of its account's limit, which is
+        // largest for the one with most subscriptions, and of what it uses of its own.
         let fold = &account.fold;
-        let by_user =
-            fold.users.values().filter_map(|user| Some((user.top_subscriptions.as_ref()?, Some(user))));
-        let by_account = fold.top_subscriptions.iter().map(|top| (top, fold.users.get(&top.user)));
-        let uses = by_user.chain(by_account).filter_map(|(top, user)| {
-            let (limit, source) = smallest(context, limit, user, &top.server)?;
+        let uses = fold.top_subscriptions.first().into_iter().chain(fold.nearest_own_limit.as_deref());
+        let uses = uses.filter_map(|top| {
+            let (limit, source) = smallest(limit, top)?;
             Some((top, Use { value: top.subscriptions, limit, source }))
         });
         let connection = uses.max_by(|(a, use_a), (b, use_b)| {
             let order = use_a.ratio().total_cmp(&use_b.ratio()).then(use_a.value.cmp(&use_b.value));
-            // Users are kept unordered; of equal connections the first by server and id.
+            // Of equal connections the first by server and id.
             order.then_with(|| (&b.server, b.cid).cmp(&(&a.server, a.cid)))
         });
         Self {
@@ -247,33 +241,23 @@ impl<'a> Measured<'a> {
 }
 
 /// What the server enforces for a connection: the smallest limit that there is (measured, 2.9.10 to 2.15.1).
-fn smallest(
-    context: &Context<'_>,
-    account: Option<(u64, &'static str)>,
-    user: Option<&UserFold>,
-    server: &Name,
-) -> Option<(u64, &'static str)> {
-    let of_user =
-        user.and_then(|user| u64::try_from(user.subscription_limit?).ok()).map(|limit| (limit, "user_jwt"));
-    let vars = context.now.servers.get(server).and_then(|server| server.vars.as_ref());
-    // The server's configuration takes 0 for "no limit", claims do not.
-    let of_server =
-        vars.and_then(|vars| u64::try_from(vars.max_subscriptions?).ok()).filter(|limit| *limit > 0);
-    let limits = [account, of_user, of_server.map(|limit| (limit, "server"))];
-    limits.into_iter().flatten().min_by_key(|(limit, _)| *limit)
+fn smallest(account: Option<(u64, &'static str)>, top: &TopConnection) -> Option<(u64, &'static str)> {
+    let own = top.own_limit.map(|own| (own.limit, if own.of_user { "user_jwt" } else { "server" }));
+    account.into_iter().chain(own).min_by_key(|(limit, _)| *limit)
 }
 
 fn judge_account(
     context: &Context<'_>,
     thresholds: &Thresholds<Limits>,
     account: &Account,
+    events: EventsSeen,
 ) -> Option<Verdict> {
     let entity = entity(account);
     let warn_percent = thresholds.of(&entity).warn_percent;
     let measured = Measured::of(context, account);
     if !measured.fires(warn_percent) {
         let (reason, nobody_sees) = measured.unseen?;
-        let events_seen = context.sees_disconnects_of(account);
+        let events_seen = events.of(account);
         // What can be seen of such an account is below its limits, and refusals are seen to be over.
         let over = nobody_sees && events_seen;
         return Some(if over {
@@ -286,7 +270,7 @@ fn judge_account(
     let connection = measured.connection.filter(|(_, used)| used.fires(warn_percent));
     let (observed, summary) = match (connection, measured.account) {
         (Some((top, used)), _) => {
-            let row = row(context, account, top);
+            let row = ConnectionRow::of(context.now, &account.fold, top);
             let who = format!(
                 "account {label}: connection {} of user {} on server {} has {} of {} subscriptions",
                 row.cid, row.user, row.server, used.value, used.limit
@@ -326,15 +310,6 @@ fn against(used: Use, warn_percent: f64, scope: &'static str, who: &str) -> (Obs
     (observed, format!("{who}{share}{above}"))
 }
 
-/// A connection with its user by the name that people know.
-fn row(context: &Context<'_>, account: &Account, top: &TopConnection) -> ConnectionRow {
-    let mut row = ConnectionRow::of(context.now, top);
-    if let Some(name) = account.fold.users.get(&top.user).and_then(|user| user.name.as_ref()) {
-        row.user = name.clone();
-    }
-    row
-}
-
 fn evidence(
     context: &Context<'_>,
     account: &Account,
@@ -342,7 +317,7 @@ fn evidence(
     warn_percent: f64,
 ) -> Evidence {
     let fold = &account.fold;
-    let events_seen = context.sees_disconnects_of(account);
+    let events_seen = context.events_seen().of(account);
     let listed = context.now.follow_ups.subscriptions.get(&account.id).map_or(&[][..], Vec::as_slice);
     let subjects_of = |top: &TopConnection| {
         let found = listed.iter().find(|other| other.server == top.server && other.cid == top.cid);
@@ -351,7 +326,7 @@ fn evidence(
     let tops = fold.top_subscriptions.iter();
     Evidence {
         connection: measured.connection.map(|(top, used)| ConnectionUse {
-            connection: row(context, account, top),
+            connection: ConnectionRow::of(context.now, &account.fold, top),
             limit: used.limit,
             limit_source: used.source,
             percent: percent_of(used.value, used.limit),
@@ -365,7 +340,10 @@ fn evidence(
         }),
         refused: events_seen.then_some(account.events.refused_subscriptions),
         top_connections: tops
-            .map(|top| TopRow { connection: row(context, account, top), subjects: subjects_of(top) })
+            .map(|top| TopRow {
+                connection: ConnectionRow::of(context.now, &account.fold, top),
+                subjects: subjects_of(top),
+            })
             .collect(),
         subjects: Subjects::together(listed.iter().map(|connection| &connection.shape)),
         per_connection: PerConnection {
@@ -467,7 +445,7 @@ fn remediation(account: &Account, evidence: &Evidence, observed: &Observed) -> V
 mod tests {
     use super::*;
     use crate::check::{DeclaredLimits, Settings, Standing};
-    use crate::checks::laws::{judge, judge_with, only};
+    use crate::checks::laws::{judge, judge_with, jwt, only};
     use crate::snapshot::build::System;
     use crate::snapshot::{ConnectionSubscriptions, Counted, History};
     use crate::wire::connz::Connection;
@@ -535,22 +513,16 @@ mod tests {
 
     #[test]
     fn the_smallest_limit_of_account_user_and_server_counts() {
-        let system = || {
-            System::of(2).account("APP", -1, 1000, -1).connect("n1", "APP", "big", 1, with(500)).connect(
-                "n1",
-                "APP",
-                "small",
-                1,
-                with(95),
-            )
+        let limited_system = |limit: Option<i64>| {
+            let system = System::of(2).account("APP", -1, 1000, -1);
+            system.connect("n1", "APP", "big", 1, with(500)).connect("n1", "APP", "small", 1, move |c, _| {
+                c.subscriptions = 95;
+                c.jwt = limit.map_or_else(String::new, |limit| jwt("small", limit)).into();
+            })
         };
+        let system = || limited_system(None);
         assert!(judge::<Check>(&system().done()).firing.is_empty());
-        let limited = |limit| {
-            let mut snapshot = system().done();
-            let account = snapshot.accounts.get_mut("APP").unwrap();
-            account.fold.users.get_mut("small").unwrap().subscription_limit = Some(limit);
-            snapshot
-        };
+        let limited = |limit| limited_system(Some(limit)).done();
         let judgement = judge::<Check>(&limited(100));
         let firing = only(&judgement).1;
         assert_eq!(firing.observed.limit_source, Some("user_jwt"));
@@ -567,6 +539,48 @@ mod tests {
         for none in [Some(0), Some(-1), None] {
             let unlimited = system().vars("n1", move |vars| vars.max_subscriptions = none);
             assert!(judge::<Check>(&unlimited.done()).firing.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_small_connection_with_a_small_limit_is_found_behind_a_large_one() {
+        // Nine on a server that allows one, while another server without a limit has ninety-five of the same user.
+        let system = System::of(2)
+            .account("APP", -1, 1000, -1)
+            .connect("n1", "APP", "u", 1, with(95))
+            .connect("n2", "APP", "u", 1, with(9))
+            .vars("n2", |vars| vars.max_subscriptions = Some(1));
+        let judgement = judge::<Check>(&system.done());
+        let firing = only(&judgement).1;
+        assert_eq!((firing.observed.limit_source, firing.observed.percent), (Some("server"), Some(900.0)));
+        assert_eq!(
+            (&firing.evidence["connection"]["cid"], &firing.evidence["connection"]["server"]),
+            (&json!(2), &json!("n2"))
+        );
+    }
+
+    #[test]
+    fn connections_of_one_user_have_the_limits_of_the_jwt_that_each_logged_in_with() {
+        let system = |first: i64, second: i64| {
+            let limited = |subscriptions, limit| {
+                move |c: &mut Connection<'_>, _| {
+                    c.subscriptions = subscriptions;
+                    c.jwt = jwt("u", limit).into();
+                }
+            };
+            let system = System::of(1).account("APP", -1, -1, -1);
+            system.connect("n1", "APP", "u", 1, limited(95, first)).connect(
+                "n1",
+                "APP",
+                "u",
+                1,
+                limited(9, second),
+            )
+        };
+        assert!(judge::<Check>(&system(1000, 100).done()).firing.is_empty());
+        for (first, second, cid) in [(100, 1000, 1), (1000, 10, 2)] {
+            let judgement = judge::<Check>(&system(first, second).done());
+            assert_eq!(only(&judgement).1.evidence["connection"]["cid"], cid);
         }
     }
 

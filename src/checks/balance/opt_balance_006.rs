@@ -5,7 +5,7 @@ use crate::check::{
     Thresholds, Validate, Verdict, at_least, percent, percent_of, rounded,
 };
 use crate::checks::evidence::{DOMINANT, ServerShare, TopList, by_server, sweep_gaps_at};
-use crate::snapshot::{Account, Endpoint, Server};
+use crate::snapshot::{Account, Endpoint, Server, ShareDetails};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,10 @@ pub(super) struct Evidence {
     libraries: TopList,
     /// Addresses on the hot server: one is a single host or a proxy, many point to a single URL or DNS answer.
     addresses: TopList,
+    /// How many of the connections on the hot server names, libraries and addresses were drawn from; left out where it is
+    /// all of them. In a very large system they are kept only where an account has many on one server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details_of: Option<u64>,
     /// How the connections of all accounts are spread.
     cluster: Lean,
     /// What the sweep over the hot server's connections did not bring.
@@ -114,13 +118,24 @@ impl Rule for AccountConcentration {
                 *sum = sum.saturating_add(on.connections);
             }
         }
+        let clusters = context.now.clusters().into_iter();
+        let clusters: Vec<Cluster<'_>> =
+            clusters.map(|(name, servers)| Cluster { name, servers, all: &all }).collect();
+        let mut home: BTreeMap<&Name, &Cluster<'_>> = BTreeMap::new();
+        for cluster in &clusters {
+            home.extend(cluster.servers.iter().map(|server| (&server.id, cluster)));
+        }
+        let tenants =
+            context.now.accounts.values().filter(|account| account.id != context.now.system_account);
         let mut verdicts = Vec::new();
-        for (cluster, servers) in context.now.clusters() {
-            let cluster = Cluster { name: cluster, servers, all: &all };
-            let tenants =
-                context.now.accounts.values().filter(|account| account.id != context.now.system_account);
-            verdicts
-                .extend(tenants.filter_map(|account| judge_account(context, thresholds, account, &cluster)));
+        for account in tenants {
+            // Only clusters in which the account is: a large system has thousands of accounts and hundreds of clusters.
+            let used = account.servers.iter().filter(|(_, on)| on.connections > 0);
+            let used: BTreeMap<&Name, &Cluster<'_>> =
+                used.filter_map(|(id, _)| home.get(id)).map(|cluster| (cluster.name, *cluster)).collect();
+            let judged =
+                used.values().filter_map(|cluster| judge_account(context, thresholds, account, cluster));
+            verdicts.extend(judged);
         }
         verdicts
     }
@@ -147,10 +162,17 @@ fn judge_account(
     // Of equal ones the first by id; the finding does not depend on which.
     let hot = cluster.servers.iter().copied().rev().max_by_key(|server| on(server))?;
     let value = on(hot);
+    let fires = |limits: &Limits| {
+        cluster.servers.len() as u64 >= limits.min_servers
+            && whole >= limits.min_connections
+            && value as f64 * 100.0 > limits.max_percent * whole as f64
+    };
+    if !thresholds.all().any(fires) {
+        return None;
+    }
     let entity = Entity::account_in_cluster(&account.id, account.name.as_ref(), cluster.name);
     let limits = thresholds.of(&entity);
-    let judged = cluster.servers.len() as u64 >= limits.min_servers && whole >= limits.min_connections;
-    if !judged || value as f64 * 100.0 <= limits.max_percent * whole as f64 {
+    if !fires(limits) {
         return None;
     }
     let share = percent_of(value, whole).unwrap_or(0.0);
@@ -164,17 +186,21 @@ fn judge_account(
         percent: Some(share),
         ..Observed::count(value, rounded(limits.max_percent), "connections")
     };
-    let shares = account.fold.servers.get(&hot.id).cloned().unwrap_or_default();
+    let (seen, kept) = hot.fold.as_ref().map_or((0, None), |fold| account.fold.on(fold));
+    let covered = kept.map_or(0, |details| seen.saturating_sub(details.before));
+    let nothing = ShareDetails::default();
+    let details = kept.unwrap_or(&nothing);
     let evidence = Evidence {
         hot_server: hot.name.clone(),
         servers: by_server(context.now, cluster.servers.iter().map(|server| (server.id.clone(), on(server)))),
-        client_names: TopList::of(&shares.names),
-        libraries: TopList::of(&shares.libraries),
-        addresses: TopList::of(&shares.addresses),
+        client_names: TopList::of(&details.names),
+        libraries: TopList::of(&details.libraries),
+        addresses: TopList::of(&details.addresses),
+        details_of: (covered < seen).then_some(covered),
         cluster: lean(cluster, hot, value, whole),
         sweep_incomplete: sweep_gaps_at(context.now, &hot.name),
     };
-    let remediation = remediation(&evidence, shares.kinds.clients());
+    let remediation = remediation(&evidence, covered);
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
 }
 
@@ -188,7 +214,7 @@ fn lean(cluster: &Cluster<'_>, hot: &Server, own_on_hot: u64, own: u64) -> Lean 
     }
 }
 
-fn remediation(evidence: &Evidence, clients_on_hot: u64) -> Vec<String> {
+fn remediation(evidence: &Evidence, covered: u64) -> Vec<String> {
     let hot = &evidence.hot_server;
     let mut steps = Vec::new();
     if evidence.cluster.leans
@@ -199,7 +225,7 @@ fn remediation(evidence: &Evidence, clients_on_hot: u64) -> Vec<String> {
              this account's clients."
         ));
     }
-    match evidence.addresses.leading(clients_on_hot) {
+    match evidence.addresses.leading(covered) {
         Some((address, share)) if share >= DOMINANT => steps.push(format!(
             "{share:.1} % of them come from the address {address}, which is one host or a proxy: see which server it is \
              told to connect to."

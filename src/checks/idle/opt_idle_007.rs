@@ -5,7 +5,7 @@ use crate::check::{
     Thresholds, Validate, Verdict, count, percent_of, seconds,
 };
 use crate::checks::evidence::{in_words, rfc3339, sweep_gaps};
-use crate::snapshot::{Account, Endpoint, SilentConnection, Snapshot, UserFold};
+use crate::snapshot::{Account, Endpoint, SilentConnection, Snapshot, UserFold, shared};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,10 @@ pub(super) struct Evidence {
     idle_after_seconds: u64,
     /// The ones that have been idle for longest, at most 5.
     longest_idle: Vec<Row>,
+    /// Of how many of the idle connections these are the longest idle; left out where it is of all. Where very many
+    /// users have some, there is not room to keep all of them apart; the counts are exact nevertheless.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    longest_idle_of: Option<u64>,
     /// What the sweep over connections did not bring; figures above are lower bounds then.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sweep_incomplete: Vec<String>,
@@ -135,40 +139,45 @@ impl Rule for IdleClientConnections {
     type Thresholds = Limits;
     type Evidence = Evidence;
 
+    fn idle_after(thresholds: &Limits) -> Option<Duration> {
+        Some(thresholds.idle)
+    }
+
     /// The thresholds were applied by the fold, connection by connection: it asks for them as it meets a user.
     fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
         let tenants =
             context.now.accounts.values().filter(|account| account.id != context.now.system_account);
-        let users =
-            tenants.flat_map(|account| account.fold.users.iter().map(move |(id, user)| (account, id, user)));
-        let idle = users.filter(|(_, _, user)| user.silent > 0);
-        let mut verdicts: Vec<_> =
-            idle.map(|(account, id, user)| report(context, account, id, user)).collect();
+        let users = tenants.flat_map(|account| account.fold.users.iter().map(move |user| (account, user)));
+        let idle = users.filter(|(_, user)| user.silent() > 0);
+        let mut verdicts: Vec<_> = idle.map(|(account, user)| report(context, account, user)).collect();
         // Users are kept unordered.
         verdicts.sort_by(|a, b| a.entity.cmp(&b.entity));
         verdicts
     }
 }
 
-fn report(context: &Context<'_>, account: &Account, id: &Name, user: &UserFold) -> Verdict {
-    let entity = Entity::connections(&account.id, account.name.as_ref(), id, user.name.as_ref());
-    let idle_after = in_words(user.idle_after.as_secs());
+fn report(context: &Context<'_>, account: &Account, user: &UserFold) -> Verdict {
+    let name = shared(user.name());
+    let entity = Entity::connections(&account.id, account.name.as_ref(), user.id(), name.as_ref());
+    let (silent, connections) = (user.silent(), user.connections());
+    let idle_after_seconds = account.fold.users.idle_after(user).as_secs();
+    let idle_after = in_words(idle_after_seconds);
+    let (longest_idle, looked_at) = user.silent_oldest();
     let summary = format!(
         "{} of user {} in account {} idle for more than {idle_after} without a single message, of {}",
-        count(user.silent, "connection"),
+        count(silent, "connection"),
         entity.label(),
         account.label(),
-        user.connections,
+        connections,
     );
-    let observed = Observed {
-        percent: percent_of(user.silent, user.connections),
-        ..Observed::count(user.silent, 0, "connections")
-    };
+    let observed =
+        Observed { percent: percent_of(silent, connections), ..Observed::count(silent, 0, "connections") };
     let evidence = Evidence {
-        idle: user.silent,
-        connections: user.connections,
-        idle_after_seconds: user.idle_after.as_secs(),
-        longest_idle: user.silent_oldest.iter().map(|silent| Row::of(context.now, silent)).collect(),
+        idle: silent,
+        connections,
+        idle_after_seconds,
+        longest_idle: longest_idle.iter().map(|silent| Row::of(context.now, silent)).collect(),
+        longest_idle_of: (looked_at < silent).then_some(looked_at),
         sweep_incomplete: sweep_gaps(context.now),
     };
     let remediation = remediation(account, user, &evidence);
@@ -187,7 +196,7 @@ fn remediation(account: &Account, user: &UserFold, evidence: &Evidence) -> Vec<S
         )),
         None => {}
     }
-    if user.silent == user.connections && user.silent > 1 {
+    if user.silent() == user.connections() && user.silent() > 1 {
         steps.push(
             "None of this user's connections has ever been used: stop the client, or share one connection."
                 .into(),
@@ -312,8 +321,8 @@ mod tests {
         let patch = json!({"idle": "1h 30m"}).as_object().cloned().unwrap();
         let settings = Settings { base, overrides: vec![(matcher, patch)] };
         let rule = Entry::of::<Check>().configure(&settings).unwrap();
-        assert_eq!(rule.duration_for("idle", &entity("u")), Some(Duration::from_secs(120)));
-        assert_eq!(rule.duration_for("idle", &entity("alerts")), Some(Duration::from_secs(5400)));
+        assert_eq!(rule.idle_after(&|| entity("u")), Some(Duration::from_secs(120)));
+        assert_eq!(rule.idle_after(&|| entity("alerts")), Some(Duration::from_secs(5400)));
         for bad in [json!("999ms"), json!("0s"), json!("5 parsecs"), json!(300), json!("-5m"), json!("")] {
             let base = json!({"idle": bad}).as_object().cloned().unwrap();
             let error =

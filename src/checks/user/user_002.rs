@@ -7,8 +7,7 @@ use crate::check::{
 use crate::checks::evidence::{
     DOMINANT, LIKELY, ServerShare, Silent, TopList, by_server, in_words, rfc3339, sweep_gaps,
 };
-use crate::snapshot::{Account, Endpoint, HIDDEN, TOKEN, UNAUTHENTICATED, UserFold};
-use crate::text::Name;
+use crate::snapshot::{Account, Endpoint, HIDDEN, TOKEN, UNAUTHENTICATED, UserDetails, UserFold, shared};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +52,10 @@ pub(super) struct Evidence {
     oldest: Option<String>,
     /// When the newest was.
     newest: Option<String>,
+    /// How many of the connections servers, addresses, names and times above were drawn from; left out where it is all of
+    /// them. In a very large system they are kept only for users that have turned out to have many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details_of: Option<u64>,
     /// The account, all of whose users share its limit.
     account: AccountUse,
     /// What the sweep over connections did not bring; figures above are lower bounds then.
@@ -117,10 +120,12 @@ impl Rule for ExcessiveUserConnections {
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let accounts = context.now.accounts.values();
-        let users =
-            accounts.flat_map(|account| account.fold.users.iter().map(move |(id, user)| (account, id, user)));
+        let users = accounts.flat_map(|account| account.fold.users.iter().map(move |user| (account, user)));
+        // Nearly all users are below any threshold that there is.
+        let least = thresholds.all().map(|limits| limits.max_connections).min().unwrap_or(0);
         let mut verdicts: Vec<_> = users
-            .filter_map(|(account, id, user)| judge_user(context, thresholds, account, id, user))
+            .filter(|(_, user)| user.connections() > least)
+            .filter_map(|(account, user)| judge_user(context, thresholds, account, user))
             .collect();
         // Users are kept unordered.
         verdicts.sort_by(|a, b| a.entity.cmp(&b.entity));
@@ -132,24 +137,24 @@ fn judge_user(
     context: &Context<'_>,
     thresholds: &Thresholds<Limits>,
     account: &Account,
-    id: &Name,
     user: &UserFold,
 ) -> Option<Verdict> {
-    let entity = Entity::user(&account.id, account.name.as_ref(), id, user.name.as_ref());
+    let (id, name, connections) = (user.id(), shared(user.name()), user.connections());
+    let entity = Entity::user(&account.id, account.name.as_ref(), id, name.as_ref());
     let most = thresholds.of(&entity).max_connections;
-    if user.connections <= most {
+    if connections <= most {
         return None;
     }
-    if &**id == HIDDEN {
+    if id == HIDDEN {
         let reason = format!(
             "{} of account {} cannot be told apart by user: a server older than 2.10.28 (or 2.11.0, 2.11.1) may show \
              login tokens in place of user names, so they are not kept",
-            count(user.connections, "connection"),
+            count(connections, "connection"),
             account.label(),
         );
         return Some(Verdict::unknown(entity, reason));
     }
-    let who = match &**id {
+    let who = match id {
         TOKEN => "clients with a login token".into(),
         UNAUTHENTICATED => "clients without authentication".into(),
         _ => format!("user {}", entity.label()),
@@ -158,29 +163,45 @@ fn judge_user(
     let summary = format!(
         "{who} of account {} {has} {}, more than {most}",
         account.label(),
-        count(user.connections, "connection"),
+        count(connections, "connection"),
     );
-    let observed = Observed::count(user.connections, most, "connections");
+    let observed = Observed::count(connections, most, "connections");
     let evidence = evidence(context, account, user);
     let remediation = remediation(account, user, &evidence);
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
 }
 
 fn evidence(context: &Context<'_>, account: &Account, user: &UserFold) -> Evidence {
-    let addresses = TopList::of(&user.addresses);
-    let client_names = TopList::of(&user.names);
+    let kept = user.details();
+    let covered = covered(user);
+    let nothing = UserDetails::default();
+    let details = kept.unwrap_or(&nothing);
+    let (addresses, client_names) = (TopList::of(&details.addresses), TopList::of(&details.names));
+    let pattern = match covered {
+        0 => vec![NOT_KEPT.to_owned()],
+        _ => vec![origin(details, covered, &addresses, &client_names), timing(user, details)],
+    };
     Evidence {
-        pattern: vec![origin(user, &addresses, &client_names), timing(user)],
-        by_server: by_server(context.now, user.servers.iter().map(|(id, count)| (id.clone(), *count))),
+        pattern,
+        by_server: by_server(context.now, details.servers().map(|(id, count)| (id.clone(), count))),
         addresses,
         client_names,
-        unnamed: user.unnamed,
-        idle_without_messages: Silent::of(user.silent, user.connections),
-        oldest: user.oldest.and_then(rfc3339),
-        newest: user.newest.and_then(rfc3339),
+        unnamed: details.unnamed,
+        idle_without_messages: Silent::of(user.silent(), user.connections()),
+        oldest: details.oldest.and_then(rfc3339),
+        newest: details.newest.and_then(rfc3339),
+        details_of: (covered < user.connections()).then_some(covered),
         account: account_use(context, account, user),
         sweep_incomplete: sweep_gaps(context.now),
     }
+}
+
+/// Why there is no pattern to tell.
+const NOT_KEPT: &str = "where they come from was not kept: too many users were met at once";
+
+/// Of how many of the user's connections there are details.
+fn covered(user: &UserFold) -> u64 {
+    user.details().map_or(0, |details| user.connections().saturating_sub(details.before))
 }
 
 fn account_use(context: &Context<'_>, account: &Account, user: &UserFold) -> AccountUse {
@@ -193,7 +214,7 @@ fn account_use(context: &Context<'_>, account: &Account, user: &UserFold) -> Acc
     };
     AccountUse {
         connections,
-        user_percent: percent_of(user.connections, connections),
+        user_percent: percent_of(user.connections(), connections),
         limit,
         percent: limit.and_then(|limit| percent_of(connections, limit)),
         limit_unknown,
@@ -204,9 +225,9 @@ fn account_use(context: &Context<'_>, account: &Account, user: &UserFold) -> Acc
 const MANY: u64 = 5;
 
 /// Who opened them: one process, one host, or many.
-fn origin(user: &UserFold, addresses: &TopList, names: &TopList) -> String {
-    let leading = |list: &TopList| list.leading(user.connections).map(|(name, share)| (name.clone(), share));
-    let by_name = match (names.distinct, user.unnamed) {
+fn origin(details: &UserDetails, covered: u64, addresses: &TopList, names: &TopList) -> String {
+    let leading = |list: &TopList| list.leading(covered).map(|(name, share)| (name.clone(), share));
+    let by_name = match (names.distinct, details.unnamed) {
         (0, _) => "without a client name".to_owned(),
         (1, 0) => names
             .top
@@ -242,11 +263,11 @@ const BURST: time::Duration = time::Duration::minutes(5);
 const SLOW: time::Duration = time::Duration::hours(1);
 
 /// When they were opened: in one burst, or one by one.
-fn timing(user: &UserFold) -> String {
-    let Some(span) = user.newest.zip(user.oldest).map(|(newest, oldest)| newest - oldest) else {
+fn timing(user: &UserFold, details: &UserDetails) -> String {
+    let Some(span) = details.newest.zip(details.oldest).map(|(newest, oldest)| newest - oldest) else {
         return "no server told when they were opened".into();
     };
-    let leaking = percent_of(user.silent, user.connections).is_some_and(|share| share >= LIKELY);
+    let leaking = percent_of(user.silent(), user.connections()).is_some_and(|share| share >= LIKELY);
     let over = in_words(span.unsigned_abs().as_secs());
     match span {
         span if span <= BURST => {
@@ -271,7 +292,7 @@ fn remediation(account: &Account, user: &UserFold, evidence: &Evidence) -> Vec<S
             silent.percent,
         ));
     }
-    let one_address = evidence.addresses.leading(user.connections).filter(|(_, share)| *share >= DOMINANT);
+    let one_address = evidence.addresses.leading(covered(user)).filter(|(_, share)| *share >= DOMINANT);
     if let Some((address, share)) = one_address {
         steps.push(format!(
             "{share:.1} % come from the address {address}: open one connection per process and share it between its \

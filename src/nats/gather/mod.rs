@@ -221,18 +221,16 @@ impl Gatherer {
         not_asked.insert(Endpoint::Connz, why.into());
     }
 
-    fn take_connections(&mut self, plan: &Plan, snapshot: &mut Snapshot, mut fold: ConnectionFold) {
+    fn take_connections(&mut self, plan: &Plan, snapshot: &mut Snapshot, fold: ConnectionFold) {
         match plan.connections {
             Sweep::Whole => {
                 let known = self.roster.ids();
                 self.last_page_at = self.since.clone();
                 self.last_page_at.retain(|id, _| known.contains(id));
-                let swept = fold.servers.iter().filter_map(|(id, server)| Some((id.clone(), server.now?)));
+                let swept = fold.servers().filter_map(|(id, server)| Some((id.clone(), server.now?)));
                 self.last_page_at.extend(swept);
             }
-            // A part of a server's connections must not be taken for all of them.
             Sweep::Flagged => {
-                fold.servers.clear();
                 let now =
                     snapshot.servers.values().filter_map(|server| Some((server.id.clone(), server.now?)));
                 self.last_page_at = now.collect();
@@ -240,6 +238,10 @@ impl Gatherer {
             Sweep::Off | Sweep::NotNeeded => return,
         }
         snapshot.take_fold(fold);
+        if plan.connections == Sweep::Flagged {
+            // A part of a server's connections must not be taken for all of them.
+            snapshot.servers.values_mut().for_each(|server| server.fold = None);
+        }
     }
 
     fn note_cut(&self, plan: &Plan, snapshot: &mut Snapshot) {

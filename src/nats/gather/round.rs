@@ -201,10 +201,13 @@ impl Gatherer {
     }
 
     fn source(&self, snapshot: &Snapshot, id: &Name) -> PageSource {
+        let server = snapshot.servers.get(id);
+        let vars = server.and_then(|server| server.vars.as_ref());
         PageSource {
             server: id.clone(),
-            version: snapshot.servers.get(id).and_then(|server| server.version),
+            version: server.and_then(|server| server.version),
             since: self.since.get(id).copied(),
+            max_subscriptions: vars.and_then(|vars| vars.max_subscriptions),
         }
     }
 }

@@ -237,8 +237,8 @@ async fn only_accounts_near_a_limit_are_swept_where_the_sweep_is_restricted() {
     let limits = AccountLimits { connections: 10, subscriptions: -1, leafnodes: -1 };
     gatherer.declare([(Name::from(&*declared), limits)].into());
     let snapshot = gatherer.sweep(&flagged(1), rules()).await;
-    assert_eq!(snapshot.accounts[&*tight].fold.users["t"].connections, 75);
-    assert_eq!(snapshot.accounts[&*declared].fold.users["d"].connections, 9);
+    assert_eq!(snapshot.accounts[&*tight].fold.users.get("t").unwrap().connections(), 75);
+    assert_eq!(snapshot.accounts[&*declared].fold.users.get("d").unwrap().connections(), 9);
     assert!(snapshot.accounts[&*wide].fold.users.is_empty());
     assert!(snapshot.servers.values().all(|server| server.fold.is_none()));
     assert_eq!(snapshot.coverage.notes, [""; 0]);

@@ -4,8 +4,9 @@ use super::*;
 use crate::checks::catalogue;
 use crate::checks::laws::judge_entry;
 use crate::snapshot::build::{System, at};
-use crate::snapshot::{PageSource, Snapshot, Version};
-use crate::wire::connz;
+use crate::snapshot::{Snapshot, Version};
+use crate::text::{NAME_BYTES, TEXT_BYTES};
+use crate::wire::connz::{self, Connection, PageHead};
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
 
@@ -20,24 +21,24 @@ fn rules(own: Vec<(Name, u64)>) -> FoldRules {
 }
 
 fn source(version: Version) -> PageSource {
-    PageSource { server: "S1".into(), version: Some(version), since: None }
+    PageSource { server: "S1".into(), version: Some(version), since: None, max_subscriptions: None }
 }
 
 fn client(account: &'static str, user: &'static str) -> Connection<'static> {
     Connection { account: account.into(), authorized_user: user.into(), in_msgs: 1, ..Connection::default() }
 }
 
-fn fold(version: Version, connections: &[Connection<'_>]) -> ConnectionFold {
+fn fold(version: Version, connections: &[Connection<'_>]) -> Folded {
     let mut fold = ConnectionFold::new(rules(Vec::new()));
     for connection in connections {
         fold.add(&source(version), &PageHead { now: Some(at(0)), ..PageHead::default() }, connection);
     }
-    fold
+    fold.finish()
 }
 
 fn user_ids(version: Version, connection: Connection<'_>) -> Vec<String> {
     let fold = fold(version, &[connection]);
-    fold.accounts.values().flat_map(|account| account.users.keys()).map(ToString::to_string).collect()
+    fold.accounts.values().flat_map(|account| &account.users).map(|user| user.id().to_owned()).collect()
 }
 
 fn jwt(claims: &serde_json::Value) -> String {
@@ -50,9 +51,10 @@ fn the_agents_own_connection_is_skipped_on_its_server_only() {
     let own = Connection { cid: 7, ..client("SYS", "agent") };
     fold.add(&source(NEW), &PageHead::default(), &own);
     assert!(fold.accounts.is_empty());
-    assert_eq!((fold.servers["S1"].own, fold.servers["S1"].clients), (1, 0));
     let elsewhere = PageSource { server: "S2".into(), ..source(NEW) };
     fold.add(&elsewhere, &PageHead::default(), &own);
+    let fold = fold.finish();
+    assert_eq!((fold.servers["S1"].own, fold.servers["S1"].clients), (1, 0));
     assert_eq!((fold.servers["S2"].own, fold.servers["S2"].clients), (0, 1));
 }
 
@@ -76,14 +78,14 @@ fn leafnodes_are_counted_apart_and_other_kinds_by_their_transport() {
     assert_eq!(account.kinds(), Kinds { nats: 2, websocket: 1, mqtt: 1, leafnode: 1 });
     assert_eq!(account.kinds().clients(), 4);
     assert_eq!((fold.servers["S1"].clients, fold.servers["S1"].leafnodes), (4, 1));
-    assert_eq!(account.users["u"].connections, 4);
+    assert_eq!(account.users.get("u").unwrap().connections(), 4);
 }
 
 #[test]
 fn the_global_account_has_its_name() {
     let fold = fold(NEW, &[client("", "u")]);
     assert_eq!(fold.accounts.keys().map(|id| &**id).collect::<Vec<_>>(), ["$G"]);
-    assert_eq!(&*fold.servers["S1"].accounts.top(1)[0].name, "$G");
+    assert_eq!(&*fold.servers["S1"].accounts[0].name, "$G");
 }
 
 #[test]
@@ -103,7 +105,7 @@ fn identities_are_honest_and_never_a_token() {
     let unknown = PageSource { version: None, ..source(NEW) };
     let mut fold = ConnectionFold::new(rules(Vec::new()));
     fold.add(&unknown, &PageHead::default(), &client("", "s3cret"));
-    assert!(fold.accounts["$G"].users.contains_key(super::user::HIDDEN));
+    assert!(fold.finish().accounts["$G"].users.get(super::user::HIDDEN).is_some());
 }
 
 #[test]
@@ -121,13 +123,15 @@ fn the_users_jwt_gives_its_name_and_its_subscription_limit() {
     let claims = json!({"sub": USER, "name": "worker", "nats": {"subs": 50, "type": "user"}});
     let connection = Connection { jwt: jwt(&claims).into(), ..client(ACCOUNT, USER) };
     let fold_of = fold(NEW, &[connection]);
-    let user = &fold_of.accounts[ACCOUNT].users[USER];
-    assert_eq!((user.name.as_deref(), user.subscription_limit), (Some("worker"), Some(50)));
+    let user = fold_of.accounts[ACCOUNT].users.get(USER).unwrap();
+    assert_eq!((user.name(), user.subscription_limit()), (Some("worker"), Some(50)));
 
     // Before 2.11.0 the tag named the user, since then it names the account.
     let tagged = || Connection { name_tag: "worker".into(), ..client(ACCOUNT, USER) };
-    assert_eq!(fold(OLD, &[tagged()]).accounts[ACCOUNT].users[USER].name.as_deref(), Some("worker"));
-    assert_eq!(fold(NEW, &[tagged()]).accounts[ACCOUNT].users[USER].name, None);
+    let name = |version| {
+        fold(version, &[tagged()]).accounts[ACCOUNT].users.get(USER).unwrap().name().map(str::to_owned)
+    };
+    assert_eq!((name(OLD).as_deref(), name(NEW)), (Some("worker"), None));
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn an_mqtt_password_in_the_place_of_a_jwt_is_never_kept() {
     {
         let connection = Connection { jwt: password.to_owned().into(), ..client("APP", "meter") };
         let fold = fold(OLD, &[connection]);
-        assert_eq!(fold.accounts["APP"].users["meter"].name, None);
+        assert_eq!(fold.accounts["APP"].users.get("meter").unwrap().name(), None);
         assert!(!format!("{fold:?}").contains("hunter2"));
     }
 }
@@ -155,8 +159,8 @@ fn long_names_are_bounded_and_stay_apart() {
     let fold = fold(NEW, &[connection("a"), connection("b")]);
     let account = fold.accounts.values().next().unwrap();
     assert_eq!((fold.accounts.len(), account.users.len()), (1, 2));
-    assert!(account.users.keys().all(|id| id.len() <= NAME_BYTES));
-    let names = account.servers["S1"].names.top(9);
+    assert!(account.users.iter().all(|user| user.id().len() <= NAME_BYTES));
+    let names = account.names.top(9);
     assert!(names.len() == 2 && names.iter().all(|counted| counted.name.len() <= TEXT_BYTES));
     assert!(format!("{fold:?}").len() < 20_000);
 }
@@ -168,7 +172,7 @@ fn silent_is_longer_than_the_threshold_without_any_message_ever() {
             Connection { last_activity: last_activity.into(), in_msgs, out_msgs, ..client("APP", "u") };
         let fold = fold(NEW, &[connection]);
         let account = &fold.accounts["APP"];
-        assert_eq!(account.silent, account.users["u"].silent);
+        assert_eq!(account.silent, account.users.get("u").unwrap().silent());
         assert_eq!(account.silent, fold.servers["S1"].silent);
         account.silent == 1
     };
@@ -183,14 +187,14 @@ fn silent_is_longer_than_the_threshold_without_any_message_ever() {
     let mut fold = ConnectionFold::new(rules(Vec::new()));
     let connection = Connection { last_activity: "2023-11-14T20:00:00Z".into(), ..Connection::default() };
     fold.add(&source(NEW), &PageHead { now: None, ..PageHead::default() }, &connection);
-    assert_eq!(fold.servers["S1"].silent, 0);
+    assert_eq!(fold.finish().servers["S1"].silent, 0);
 }
 
 #[test]
 fn the_threshold_is_asked_for_by_account_user_and_readable_name() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = asked.clone();
-    let idle_after = move |account: &str, user: &str, name: Option<&Name>| {
+    let idle_after = move |account: &str, user: &str, name: Option<&str>| {
         log.lock().unwrap().push(format!("{account} {user} {name:?}"));
         Duration::from_secs(if user == "patient" { 7200 } else { 60 })
     };
@@ -200,8 +204,9 @@ fn the_threshold_is_asked_for_by_account_user_and_readable_name() {
             Connection { last_activity: "2023-11-14T22:00:00Z".into(), in_msgs: 0, ..client("APP", user) };
         fold.add(&source(NEW), &PageHead { now: Some(at(0)), ..PageHead::default() }, &connection);
     }
-    let users = &fold.accounts["APP"].users;
-    assert_eq!((users["patient"].silent, users["hasty"].silent), (0, 2));
+    let silent = |fold: &Folded, user| fold.accounts["APP"].users.get(user).unwrap().silent();
+    let fold = fold.finish();
+    assert_eq!((silent(&fold, "patient"), silent(&fold, "hasty")), (0, 2));
     assert_eq!(*asked.lock().unwrap(), ["APP patient None", "APP hasty None"]);
 }
 
@@ -216,8 +221,9 @@ fn opened_are_those_that_started_after_the_last_page_of_the_previous_epoch() {
             &Connection { start: start.into(), ..client("APP", "u") },
         );
     }
+    let fold = fold.finish();
     assert_eq!(fold.accounts["APP"].opened, 2);
-    let user = &fold.accounts["APP"].users["u"];
+    let user = fold.accounts["APP"].users.get("u").unwrap().details().unwrap();
     assert_eq!((user.oldest, user.newest), (Some(at(-30)), Some(at(-20))));
 }
 
@@ -248,7 +254,6 @@ fn top_lists_hold_the_largest_in_order() {
     let account = &fold_of.accounts["APP"];
     let top: Vec<_> = account.top_subscriptions.iter().map(|top| (top.subscriptions, top.cid)).collect();
     assert_eq!(top, [(9, 2), (9, 4), (8, 7), (7, 5), (3, 1)]);
-    assert_eq!(account.users["u"].top_subscriptions.as_ref().unwrap().cid, 2);
 
     let silent: Vec<_> = (0..8)
         .map(|i| Connection {
@@ -259,8 +264,9 @@ fn top_lists_hold_the_largest_in_order() {
         })
         .collect();
     let fold_of = fold(NEW, &silent);
-    let oldest: Vec<_> =
-        fold_of.accounts["APP"].users["u"].silent_oldest.iter().map(|silent| silent.cid).collect();
+    let (oldest, of) = fold_of.accounts["APP"].users.get("u").unwrap().silent_oldest();
+    assert_eq!(of, 8);
+    let oldest: Vec<_> = oldest.iter().map(|silent| silent.cid).collect();
     assert_eq!(oldest, [1, 3, 5, 7, 0]);
 }
 

@@ -1,18 +1,14 @@
-//! Who a connection belongs to, without ever keeping a secret; and the fold of one user's connections.
+//! Who a connection belongs to, without ever keeping a secret; and what is kept of some users beside their counts.
 
-use super::{TopConnection, text};
 use crate::snapshot::{TopCounter, Version};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::connz::Connection;
-use crate::wire::jwt;
-use crate::wire::time::timestamp;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// Silent connections that are kept per user, the longest idle first.
-const OLDEST: usize = 5;
+pub(super) const OLDEST: usize = 5;
 
 /// Connections that logged in with a token. One server has one token, so they share an identity.
 pub(crate) const TOKEN: &str = "[token]";
@@ -64,17 +60,12 @@ pub struct SilentConnection {
     pub idle_seconds: u64,
 }
 
-/// The connections of one user of an account.
-#[derive(Debug, Clone)]
-pub struct UserFold {
-    /// The name in the user's JWT, where it can be seen.
-    pub name: Option<Name>,
-    /// The most subscriptions one connection may have, by the user's JWT; none where it is not visible, -1 unlimited.
-    pub subscription_limit: Option<i64>,
-    /// Client connections.
-    pub connections: u64,
-    /// By server id.
-    pub servers: BTreeMap<Name, u64>,
+/// What is kept of a user while there is room for it. It covers the connections that were seen since it began.
+#[derive(Debug, Clone, Default)]
+pub struct UserDetails {
+    /// Connections of the user that had passed before.
+    pub before: u64,
+    pub(super) servers: Vec<(Name, u64)>,
     /// By address.
     pub addresses: TopCounter,
     /// By client name; unnamed ones are not in it.
@@ -85,101 +76,28 @@ pub struct UserFold {
     pub oldest: Option<OffsetDateTime>,
     /// Start of the newest.
     pub newest: Option<OffsetDateTime>,
-    /// How long a connection without messages may be idle before it counts as silent.
-    pub idle_after: Duration,
-    /// Silent connections.
-    pub silent: u64,
-    /// The silent connections that have been idle for longest.
-    pub silent_oldest: Vec<SilentConnection>,
-    /// The connection with most subscriptions.
-    pub top_subscriptions: Option<TopConnection>,
 }
 
-impl UserFold {
-    pub(super) fn new(
-        connection: &Connection<'_>,
-        version: Option<Version>,
-        idle_after: impl FnOnce(Option<&Name>) -> Duration,
-    ) -> Self {
-        // Before 2.11.0 `name_tag` held the name of the user; since then it is that of the account.
-        let tag = (version.is_some_and(|version| version < Version(2, 11, 0))
-            && !connection.name_tag.is_empty())
-        .then(|| text(&connection.name_tag));
-        let claims = jwt::user_claims(&connection.jwt, &connection.authorized_user);
-        let claimed = claims.as_ref().and_then(|claims| claims.name.as_deref());
-        let name = claimed.map(text).or(tag).filter(|name| **name != *connection.authorized_user);
-        Self {
-            idle_after: idle_after(name.as_ref()),
-            name,
-            subscription_limit: claims.and_then(|claims| claims.subscriptions),
-            connections: 0,
-            servers: BTreeMap::new(),
-            addresses: TopCounter::default(),
-            names: TopCounter::default(),
-            unnamed: 0,
-            oldest: None,
-            newest: None,
-            silent: 0,
-            silent_oldest: Vec::new(),
-            top_subscriptions: None,
-        }
+impl UserDetails {
+    /// Connections by server id; exact since the details began.
+    pub fn servers(&self) -> impl Iterator<Item = (&Name, u64)> {
+        self.servers.iter().map(|(server, count)| (server, *count))
     }
 
-    /// Takes in one connection; whether it is silent.
-    pub(super) fn add(
-        &mut self,
-        (server, user): (&Name, &Name),
-        connection: &Connection<'_>,
-        start: Option<OffsetDateTime>,
-        now: Option<OffsetDateTime>,
-    ) -> bool {
-        self.connections += 1;
-        *self.servers.entry(server.clone()).or_default() += 1;
-        self.addresses.add(&connection.ip, text);
-        if connection.name.is_empty() {
-            self.unnamed += 1;
-        } else {
-            self.names.add(&connection.name, text);
+    pub(super) fn add(&mut self, server: &Name, start: Option<OffsetDateTime>) {
+        // Pages come from one server after another.
+        let last = self.servers.last_mut().filter(|(id, _)| Arc::ptr_eq(id, server));
+        let known = match last {
+            Some(last) => Some(last),
+            None => self.servers.iter_mut().find(|(id, _)| Arc::ptr_eq(id, server)),
+        };
+        match known {
+            Some((_, count)) => *count += 1,
+            None => self.servers.push((server.clone(), 1)),
         }
         if let Some(start) = start {
             self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
             self.newest = Some(self.newest.map_or(start, |newest| newest.max(start)));
         }
-        let name = || (!connection.name.is_empty()).then(|| text(&connection.name));
-        if self.top_subscriptions.as_ref().is_none_or(|top| connection.subscriptions > top.subscriptions) {
-            self.top_subscriptions = Some(TopConnection {
-                server: server.clone(),
-                cid: connection.cid,
-                name: name(),
-                user: user.clone(),
-                subscriptions: connection.subscriptions,
-            });
-        }
-        if connection.in_msgs != 0 || connection.out_msgs != 0 {
-            return false;
-        }
-        // PINGs do not refresh the last activity (measured 2.15.1): an idle client with keep-alive is still idle.
-        let Some(idle) = now.zip(timestamp(&connection.last_activity)).map(|(now, last)| now - last) else {
-            return false;
-        };
-        if idle <= self.idle_after {
-            return false;
-        }
-        self.silent += 1;
-        let idle_seconds = u64::try_from(idle.whole_seconds()).unwrap_or(0);
-        let at = self.silent_oldest.partition_point(|other| other.idle_seconds >= idle_seconds);
-        if at < OLDEST {
-            let silent = SilentConnection {
-                server: server.clone(),
-                cid: connection.cid,
-                name: name(),
-                address: text(&connection.ip),
-                start,
-                idle_seconds,
-            };
-            self.silent_oldest.insert(at, silent);
-            self.silent_oldest.truncate(OLDEST);
-        }
-        true
     }
 }

@@ -1,0 +1,233 @@
+//! The running fold.
+
+use super::account::{AccountFold, Offered, OwnLimit};
+use super::keep::{Client, Kept};
+use super::user::identity;
+use super::users::{NewUser, UserFold};
+use super::{Budget, FoldRules, PageSource, ServerFold};
+use crate::snapshot::Version;
+use crate::text::{NAME_BYTES, Name, TEXT_BYTES, bounded};
+use crate::wire::connz::{Connection, PageHead};
+use crate::wire::jwt::{UserClaims, user_claims};
+use hashbrown::{DefaultHashBuilder, HashMap};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+/// The running fold of an epoch.
+#[derive(Debug)]
+pub struct ConnectionFold {
+    rules: FoldRules,
+    /// By slot.
+    servers: Vec<(Name, ServerFold)>,
+    slots: HashMap<Name, u32>,
+    pub(super) accounts: Vec<(Name, AccountFold)>,
+    account_indexes: HashMap<Name, u32>,
+    pub(super) kept: Kept,
+    marks: DefaultHashBuilder,
+}
+
+/// The finished fold.
+#[derive(Debug, Default)]
+pub struct Folded {
+    /// By server id.
+    pub servers: BTreeMap<Name, ServerFold>,
+    /// By account; `$G` where the server names none.
+    pub accounts: BTreeMap<Name, AccountFold>,
+}
+
+impl ConnectionFold {
+    /// An empty fold.
+    pub fn new(rules: FoldRules) -> Self {
+        Self::within(rules, Budget::default())
+    }
+
+    /// An empty fold with other bounds than the usual ones.
+    pub fn within(rules: FoldRules, budget: Budget) -> Self {
+        Self {
+            rules,
+            servers: Vec::new(),
+            slots: HashMap::new(),
+            accounts: Vec::new(),
+            account_indexes: HashMap::new(),
+            kept: Kept::new(budget),
+            marks: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// Makes the server known even if it has no connections.
+    pub fn server(&mut self, id: &Name) -> &mut ServerFold {
+        let slot = self.slot(id);
+        &mut self.servers[slot].1
+    }
+
+    /// Every server that was made known, by its id.
+    pub fn servers(&self) -> impl Iterator<Item = (&Name, &ServerFold)> {
+        self.servers.iter().map(|(id, fold)| (id, fold))
+    }
+
+    fn slot(&mut self, id: &Name) -> usize {
+        if let Some(slot) = self.slots.get(id) {
+            return *slot as usize;
+        }
+        let slot = index(self.servers.len());
+        self.slots.insert(id.clone(), slot);
+        self.servers.push((id.clone(), ServerFold { slot, ..ServerFold::default() }));
+        slot as usize
+    }
+
+    fn account(&mut self, id: &str) -> u32 {
+        if let Some(known) = self.account_indexes.get(id) {
+            return *known;
+        }
+        let new = index(self.accounts.len());
+        let id = Name::from(id);
+        self.account_indexes.insert(id.clone(), new);
+        self.accounts.push((id, AccountFold::default()));
+        new
+    }
+
+    /// Takes in one connection.
+    pub fn add(&mut self, source: &PageSource, head: &PageHead, connection: &Connection<'_>) {
+        let own = |(id, cid): &(Name, u64)| *cid == connection.cid && *id == source.server;
+        let is_own = self.rules.own.iter().any(own);
+        let slot = self.slot(&source.server);
+        if is_own {
+            // Only one that is listed: the rules also remember those that were lost.
+            self.servers[slot].1.own += 1;
+            return;
+        }
+        // The global account is left out of the answer by every version.
+        let account_id = cut(if connection.account.is_empty() { "$G" } else { &connection.account });
+        let account_index = self.account(&account_id);
+        let Self { rules, servers, accounts, kept, marks, .. } = self;
+        let (server, on_server) = &mut servers[slot];
+        let account = &mut accounts[account_index as usize].1;
+        on_server.now = head.now.or(on_server.now);
+        let share = account.share_mut(on_server.slot);
+        if connection.kind == "Leafnode" {
+            on_server.leafnodes += 1;
+            share.leafnodes = share.leafnodes.saturating_add(1);
+            account.kinds.leafnode += 1;
+            return;
+        }
+        on_server.clients += 1;
+        share.clients = share.clients.saturating_add(1);
+        let share_clients = share.clients;
+        match &*connection.client_type {
+            "websocket" => account.kinds.websocket += 1,
+            "mqtt" => account.kinds.mqtt += 1,
+            _ => account.kinds.nats += 1,
+        }
+        let client = Client::of(connection, server, head.now, kept);
+        if let (Some(start), Some(since)) = (client.start, source.since) {
+            account.opened += u64::from(start > since);
+        }
+        account.unnamed += u64::from(client.name.is_none());
+        kept.count_on_server(&mut on_server.names, client.name.as_ref());
+        kept.count_on_server(&mut on_server.addresses, client.address.as_ref());
+        kept.count(&mut account.names, client.name.as_ref());
+        kept.count(&mut account.addresses, client.address.as_ref());
+
+        let user_id = identity(connection, source.version);
+        let mut claims = None;
+        let user_index = account.users.find(&user_id).unwrap_or_else(|| {
+            claims = user_claims(&connection.jwt, &connection.authorized_user);
+            let name = readable_name(connection, source.version, claims.as_ref());
+            let name = name.as_deref();
+            let idle_after = (rules.idle_after)(&account_id, &user_id, name);
+            account.users.insert(&NewUser { id: &user_id, name, idle_after })
+        });
+        let silent = client.idle().filter(|idle| *idle > account.users.idle_after_at(user_index));
+        let is_silent = u32::from(silent.is_some());
+        account.silent += u64::from(is_silent);
+        on_server.silent += u64::from(is_silent);
+        let Some(user) = account.users.at_mut(user_index) else {
+            return;
+        };
+        user.connections = user.connections.saturating_add(1);
+        user.silent = user.silent.saturating_add(is_silent);
+        let limit_of_user = limit_by_jwt(user, connection, claims, marks);
+        let place = (account_index, index(user_index));
+        account.note_subscriptions(connection.subscriptions);
+        account.offer(Offered {
+            server,
+            cid: connection.cid,
+            name: client.name.as_ref(),
+            user: place.1,
+            subscriptions: connection.subscriptions,
+            own_limit: own_limit(limit_of_user, source.max_subscriptions),
+        });
+        kept.keep_share(accounts, (account_index, on_server.slot), share_clients, &client);
+        kept.keep_user(accounts, place, &client);
+        if let Some(idle) = silent {
+            kept.keep_silent(accounts, place, &client, idle);
+        }
+        if kept.is_over() {
+            kept.relieve(servers, accounts);
+        }
+    }
+
+    /// What was learnt, when the last page has been taken in.
+    pub fn finish(mut self) -> Folded {
+        for (name, account) in &self.accounts {
+            for share in account.shares.iter().filter(|share| share.clients > 0) {
+                self.servers[share.slot as usize].1.offer_account(name, share.clients.into());
+            }
+        }
+        Folded { servers: self.servers.into_iter().collect(), accounts: self.accounts.into_iter().collect() }
+    }
+}
+
+/// There are far fewer servers, accounts and users than that in memory.
+fn index(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn cut(id: &str) -> Cow<'_, str> {
+    if id.len() <= NAME_BYTES { id.into() } else { bounded(id, NAME_BYTES).to_string().into() }
+}
+
+fn readable_name(
+    connection: &Connection<'_>,
+    version: Option<Version>,
+    claims: Option<&UserClaims>,
+) -> Option<Name> {
+    // Before 2.11.0 `name_tag` held the name of the user; since then it is that of the account.
+    let tags_users = version.is_some_and(|version| version < Version(2, 11, 0));
+    let tag = Some(&*connection.name_tag).filter(|tag| tags_users && !tag.is_empty());
+    let name = claims.and_then(|claims| claims.name.as_deref()).or(tag)?;
+    (name != connection.authorized_user).then(|| bounded(name, TEXT_BYTES))
+}
+
+/// The limit in the JWT that this connection shows. A user may have had several, one after another, and each of its
+/// connections has the limit of the one that it logged in with.
+fn limit_by_jwt(
+    user: &mut UserFold,
+    connection: &Connection<'_>,
+    claims: Option<UserClaims>,
+    marks: &DefaultHashBuilder,
+) -> Option<u64> {
+    let token: &str = &connection.jwt;
+    if token.is_empty() {
+        return None;
+    }
+    // The end of a JWT is that of its signature, which no two of a user have in common: 32 bits tell them apart, and tell
+    // nobody what they were.
+    let end = &token.as_bytes()[token.len().saturating_sub(16)..];
+    let mark = (marks.hash_one(end) as u32).max(1);
+    if user.jwt_mark() != mark {
+        let claims = claims.or_else(|| user_claims(token, &connection.authorized_user))?;
+        let limit = claims.subscriptions.and_then(|limit| u64::try_from(limit).ok());
+        user.set_limit(mark, limit);
+    }
+    user.subscription_limit()
+}
+
+/// The smaller one. The server's configuration takes 0 for "no limit", claims do not.
+fn own_limit(of_user: Option<u64>, of_server: Option<i64>) -> Option<OwnLimit> {
+    let of_user = of_user.map(|limit| OwnLimit { limit, of_user: true });
+    let of_server = of_server.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let of_server = of_server.map(|limit| OwnLimit { limit, of_user: false });
+    of_user.into_iter().chain(of_server).min_by_key(|own| own.limit)
+}
