@@ -47,7 +47,8 @@ Faults (--fault NAME=SERVERS[:HOW][@FROM[..TO]]):
   restart=1                 comes back with a new id
 FROM and TO are numbers of roll calls ($SYS.REQ.SERVER.PING.STATSZ, counted from 1; the agent makes one when it starts), or \
 times since the start such as 30s. Faults hold from the start and for ever, but for appear, vanish and restart: those \
-happen at the third roll call. Faulty servers are the last ones; no condition is planted in their clusters.";
+happen at the third roll call. Without --faults-on-planted the last servers are the \
+faulty ones, and no condition is planted in their clusters.";
 
 /// Stand in for many servers in the system account of a real nats-server
 #[derive(Debug, Args)]
@@ -92,6 +93,9 @@ pub(super) struct SimulateArgs {
     /// A fault of some servers; see below
     #[arg(long, value_name = "FAULT")]
     fault: Vec<Fault>,
+    /// Give the faults to the first servers, where conditions are planted, to see what becomes of their findings
+    #[arg(long)]
+    faults_on_planted: bool,
     /// Measure how much the simulation can answer at the most, print that, and end
     #[arg(long)]
     ceiling: bool,
@@ -118,6 +122,7 @@ impl SimulateArgs {
             seed: self.seed,
             plants: Plants::of(&self.plant),
             faults: self.fault,
+            faults_on_planted: self.faults_on_planted,
             system_account,
         }
     }

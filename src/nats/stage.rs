@@ -20,12 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// What is listened to. The first covers `PING` and the ids of all servers, also of those that do not exist.
-const SUBJECTS: [&str; 4] = [
-    "$SYS.REQ.SERVER.*.*",
-    "$SYS.REQ.SERVER.PING",
-    "$SYS.REQ.ACCOUNT.*.CONNZ",
-    "$SYS.REQ.ACCOUNT.*.STATZ",
-];
+const SUBJECTS: [&str; 4] =
+    ["$SYS.REQ.SERVER.*.*", "$SYS.REQ.SERVER.PING", "$SYS.REQ.ACCOUNT.*.CONNZ", "$SYS.REQ.ACCOUNT.*.STATZ"];
 
 /// How often a server sends STATSZ by itself (nats-server: `DEFAULT_EVENTS_INTERVAL`).
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -118,7 +114,11 @@ pub enum StageError {
 /// A value for `max_payload` that is large enough: nats-server allows 64 MB.
 fn advice(needed: u64) -> String {
     let megabytes = needed.div_ceil(1024 * 1024).next_power_of_two();
-    if megabytes > 64 { "64MB` (the most there is) and more servers than now; `64MB".into() } else { format!("{megabytes}MB") }
+    if megabytes > 64 {
+        "64MB` (the most there is) and more servers than now; `64MB".into()
+    } else {
+        format!("{megabytes}MB")
+    }
 }
 
 /// The name or key of the system account, as the server on the other end tells it.
@@ -203,7 +203,9 @@ impl Stage {
         }
         // A question and its answer: by then the server has taken the subscriptions, or has refused them.
         system_account(connection).await?;
-        if let Some(subject) = SUBJECTS.iter().find(|subject| connection.events().subscription_denied(subject)) {
+        if let Some(subject) =
+            SUBJECTS.iter().find(|subject| connection.events().subscription_denied(subject))
+        {
             return Err(StageError::Denied { subject: (*subject).to_owned() });
         }
         Ok(Self {
@@ -286,7 +288,12 @@ impl Stage {
             if reply.payload.len() as u64 + BESIDE > self.connection.max_payload() as u64 {
                 if self.served.too_large == 0 {
                     let (needed, limit) = (reply.payload.len(), self.connection.max_payload());
-                    tracing::warn!(endpoint = question.endpoint.name(), needed, limit, "an answer exceeds the server's max_payload; those who ask are told, and this is not said again");
+                    tracing::warn!(
+                        endpoint = question.endpoint.name(),
+                        needed,
+                        limit,
+                        "an answer exceeds the server's max_payload; those who ask are told, and this is not said again"
+                    );
                 }
                 self.served.too_large += 1;
                 let why = "the answer of this simulated server exceeds the max_payload of the real one";
@@ -378,7 +385,12 @@ pub struct Ceiling {
 }
 
 /// Asks every server for all its connections over another connection, several times, and throws the answers away.
-pub async fn ceiling(asker: &Connection, world: &World, prepared: Prepared, now: OffsetDateTime) -> Result<Ceiling, StageError> {
+pub async fn ceiling(
+    asker: &Connection,
+    world: &World,
+    prepared: Prepared,
+    now: OffsetDateTime,
+) -> Result<Ceiling, StageError> {
     let inbox = Inbox::open(asker).await?;
     let ids = world.answering(&Moment::start(now));
     let subjects = (0..ROUNDS).flat_map(|_| ids.iter().map(|id| format!("$SYS.REQ.SERVER.{id}.CONNZ")));

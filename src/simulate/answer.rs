@@ -28,7 +28,10 @@ impl World {
     /// All answers to a request. Of large worlds, asking one server after another with [`World::reply`] takes less memory.
     pub fn answer(&self, moment: &Moment, subject: &str, body: &[u8], compressed: bool) -> Vec<Reply> {
         let question = self.question(moment, subject, body, compressed);
-        question.iter().flat_map(|question| question.servers.iter().flat_map(|s| self.reply(moment, question, *s))).collect()
+        question
+            .iter()
+            .flat_map(|question| question.servers.iter().flat_map(|s| self.reply(moment, question, *s)))
+            .collect()
     }
 
     /// What one server answers: mostly once.
@@ -71,7 +74,10 @@ impl World {
     pub fn heartbeat(&self, moment: &Moment, server: usize) -> Option<(String, Bytes)> {
         let speaks = self.runs(server, moment) && !self.mute(server, moment);
         speaks.then(|| {
-            (format!("$SYS.SERVER.{}.STATSZ", self.id(server, moment)), Bytes::from(self.statsz(server, moment)))
+            (
+                format!("$SYS.SERVER.{}.STATSZ", self.id(server, moment)),
+                Bytes::from(self.statsz(server, moment)),
+            )
         })
     }
 
@@ -87,13 +93,16 @@ impl World {
             Endpoint::Statsz => return Some((Bytes::from(self.statsz(server, moment)), false)),
             Endpoint::Idz => {
                 let (name, id) = (&self.layout.servers[server].name, self.id(server, moment));
-                let text = format!("{{\"name\":\"{name}\",\"host\":\"{}\",\"id\":\"{id}\"}}", super::print::HOST);
+                let text =
+                    format!("{{\"name\":\"{name}\",\"host\":\"{}\",\"id\":\"{id}\"}}", super::print::HOST);
                 return Some((Bytes::from(text), false));
             }
             Endpoint::Varz => self.varz(server, moment),
             Endpoint::Accountz => self.accountz(server, moment, options),
             Endpoint::Healthz => self.envelope(server, moment, "{\"status\":\"ok\",\"status_code\":200}"),
-            Endpoint::AccountStatz if question.compressed && options.include_unused && options.accounts.is_empty() => {
+            Endpoint::AccountStatz
+                if question.compressed && options.include_unused && options.accounts.is_empty() =>
+            {
                 let mut out = compress(self.statz_head(server, moment).as_bytes());
                 out.extend_from_slice(self.prepared_statz(server));
                 return Some((out.into(), true));

@@ -9,8 +9,18 @@ use time::format_description::well_known::Rfc3339;
 
 /// Services that users are named after.
 const SERVICES: [&str; 12] = [
-    "orders", "billing", "shipping", "inventory", "search", "telemetry", "gateway", "sessions", "reports", "mailer",
-    "pricing", "audit",
+    "orders",
+    "billing",
+    "shipping",
+    "inventory",
+    "search",
+    "telemetry",
+    "gateway",
+    "sessions",
+    "reports",
+    "mailer",
+    "pricing",
+    "audit",
 ];
 /// Client libraries with a version of each.
 const LIBRARIES: [(&str, &str); 6] = [
@@ -87,15 +97,21 @@ impl<'w> Writer<'w> {
         let started = world.started(server);
         let window = (world.built - started).whole_seconds().unsigned_abs().saturating_sub(60 * MINUTE);
         let nanos = draw(seed, For::Start, server as u64, position);
-        let place = u128::from(window) * 1_000_000_000 * u128::from(position) / u128::from(connections.max(1));
+        let place =
+            u128::from(window) * 1_000_000_000 * u128::from(position) / u128::from(connections.max(1));
         let step = u128::from(window) * 1_000_000_000 / u128::from(connections.max(1));
         let start = started
-            + time::Duration::nanoseconds(i64::try_from(place + u128::from(nanos) % step.max(1)).unwrap_or(0));
+            + time::Duration::nanoseconds(
+                i64::try_from(place + u128::from(nanos) % step.max(1)).unwrap_or(0),
+            );
         let traffic = draw(seed, For::Traffic, server as u64, position);
         let activity = draw(seed, For::Activity, server as u64, position);
         let idle = if silent { 10 * MINUTE + activity % (40 * MINUTE) } else { activity % MINUTE };
-        let last = world.built - time::Duration::seconds(idle as i64) - time::Duration::nanoseconds(nanos as i32 as i64 / 4);
-        let (received, sent) = if silent { (0, 0) } else { (1 + traffic % 90_000, 1 + (traffic >> 20) % 90_000) };
+        let last = world.built
+            - time::Duration::seconds(idle as i64)
+            - time::Duration::nanoseconds(nanos as i32 as i64 / 4);
+        let (received, sent) =
+            if silent { (0, 0) } else { (1 + traffic % 90_000, 1 + (traffic >> 20) % 90_000) };
         let address = draw(seed, For::Address, account as u64, number / 4);
         let kind = match traffic >> 58 {
             0 => "websocket",
@@ -139,7 +155,11 @@ impl<'w> Writer<'w> {
                 let comma = if subject == 0 { "" } else { "," };
                 let _ = match subject {
                     0 => write!(out, "\"_INBOX.{:016x}.*\"", nanos),
-                    _ => write!(out, "{comma}\"{service}.{}.{subject}\"", ["events", "requests", "jobs"][subject as usize % 3]),
+                    _ => write!(
+                        out,
+                        "{comma}\"{service}.{}.{subject}\"",
+                        ["events", "requests", "jobs"][subject as usize % 3]
+                    ),
                 };
             }
             out.push(']');

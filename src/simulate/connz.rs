@@ -10,7 +10,19 @@ use super::world::{Moment, World};
 const LIMIT: u64 = 1024;
 /// Orders that a server knows of open connections. But for `subs` they are all answered by id.
 const SORTS: &[&str] = &[
-    "", "cid", "start", "subs", "pending", "msgs_to", "msgs_from", "bytes_to", "bytes_from", "last", "idle", "uptime", "rtt",
+    "",
+    "cid",
+    "start",
+    "subs",
+    "pending",
+    "msgs_to",
+    "msgs_from",
+    "bytes_to",
+    "bytes_from",
+    "last",
+    "idle",
+    "uptime",
+    "rtt",
 ];
 /// Orders of closed connections alone.
 const SORTS_OF_CLOSED: &[&str] = &["stop", "reason"];
@@ -37,7 +49,10 @@ impl World {
             let why = format!("invalid sorting option: {}", options.sort);
             return Page::Plain(self.refusal(server, moment, 500, &why));
         }
-        if !options.acc.is_empty() && !self.is_bare(&options.acc) && self.loaded_by_id(server, &options.acc).is_none() {
+        if !options.acc.is_empty()
+            && !self.is_bare(&options.acc)
+            && self.loaded_by_id(server, &options.acc).is_none()
+        {
             // Of an account that it does not know, a server says this (measured, 2.9.10 to 2.15.1).
             let nothing = "{\"server_id\":\"\",\"now\":\"0001-01-01T00:00:00Z\",\"num_connections\":0,\"total\":0,\
                            \"offset\":0,\"limit\":0,\"connections\":null}";

@@ -83,7 +83,15 @@ impl World {
                         ("server", name.clone(), None, name.clone())
                     }
                 };
-                Expected { check, severity, entity_type, entity, account, name, condition: planted.condition.name() }
+                Expected {
+                    check,
+                    severity,
+                    entity_type,
+                    entity,
+                    account,
+                    name,
+                    condition: planted.condition.name(),
+                }
             })
             .collect()
     }

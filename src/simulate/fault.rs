@@ -135,7 +135,9 @@ fn parse(text: &str) -> Option<Fault> {
         ("late", None) => Kind::Late(LATE),
         ("late", Some(how)) => Kind::Late(humantime::parse_duration(how).ok()?),
         ("shifting", None) => Kind::Shifting(SHIFT),
-        ("shifting", Some(how)) => Kind::Shifting(how.parse().ok().filter(|percent| (1..=90).contains(percent))?),
+        ("shifting", Some(how)) => {
+            Kind::Shifting(how.parse().ok().filter(|percent| (1..=90).contains(percent))?)
+        }
         ("twice", None) => Kind::Twice,
         ("half-page", None) => Kind::HalfPage,
         ("wrong-total", None) => Kind::WrongTotal,
@@ -172,8 +174,19 @@ mod tests {
         assert_eq!(window.from, Some(When::RollCall(2)));
         assert_eq!(window.to, Some(When::After(Duration::from_secs(30))));
         for bad in [
-            "", "silent", "silent=", "silent=x", "silent=1:a b", "silent=1@", "silent=1@3..", "twice=1:2", "late=1:x",
-            "shifting=1:0", "shifting=1:91", "explode=1", "silent=1@x",
+            "",
+            "silent",
+            "silent=",
+            "silent=x",
+            "silent=1:a b",
+            "silent=1@",
+            "silent=1@3..",
+            "twice=1:2",
+            "late=1:x",
+            "shifting=1:0",
+            "shifting=1:91",
+            "explode=1",
+            "silent=1@x",
         ] {
             assert!(bad.parse::<Fault>().is_err(), "{bad}");
         }

@@ -161,10 +161,13 @@ impl Layout {
         } else {
             clusters.iter().map(|cluster| cluster.servers.clone()).collect()
         };
-        let mut layout = Self { servers: Vec::with_capacity(servers), clusters, pools: Vec::new(), accounts: Vec::new() };
-        layout.accounts = (0..shape.accounts as usize).map(|index| account(shape, index, ranges.len())).collect();
+        let mut layout =
+            Self { servers: Vec::with_capacity(servers), clusters, pools: Vec::new(), accounts: Vec::new() };
+        layout.accounts =
+            (0..shape.accounts as usize).map(|index| account(shape, index, ranges.len())).collect();
         for (index, servers) in ranges.into_iter().enumerate() {
-            let accounts: Vec<usize> = (index..layout.accounts.len()).step_by(layout.pools_step(shape)).collect();
+            let accounts: Vec<usize> =
+                (index..layout.accounts.len()).step_by(layout.pools_step(shape)).collect();
             let part = servers.start as u64..servers.end as u64;
             let connections = share(shape.connections, part, shape.servers.into());
             let weight = |account: &usize| 1 + draw(shape.seed, For::Size, *account as u64, 0) % HEAVIEST;
@@ -181,7 +184,14 @@ impl Layout {
             for place in cluster.servers.clone() {
                 let pool = if shape.spread { 0 } else { index };
                 let name = format!("{}-n{}", cluster.name, place - cluster.servers.start + 1);
-                layout.servers.push(server(shape, place, name, index, pool, layout.pools[pool].servers.start));
+                layout.servers.push(server(
+                    shape,
+                    place,
+                    name,
+                    index,
+                    pool,
+                    layout.pools[pool].servers.start,
+                ));
             }
         }
         layout.number();
@@ -271,7 +281,8 @@ impl Layout {
     pub(super) fn interest(&self, account: usize, cluster: usize) -> u64 {
         let tenant = &self.accounts[account];
         let connections = self.in_cluster(account, cluster);
-        let big = tenant.big.filter(|_| self.clusters[cluster].servers.contains(&self.home_of_first(account)));
+        let big =
+            tenant.big.filter(|_| self.clusters[cluster].servers.contains(&self.home_of_first(account)));
         connections * tenant.subscriptions + big.map_or(0, |big| big.saturating_sub(tenant.subscriptions))
     }
 
@@ -289,7 +300,8 @@ impl Layout {
         let mut index = position;
         if blocks > 1 && position / RUN < blocks {
             let (step, first) = place.order;
-            let block = (u128::from(position / RUN) * u128::from(step) + u128::from(first)) % u128::from(blocks);
+            let block =
+                (u128::from(position / RUN) * u128::from(step) + u128::from(first)) % u128::from(blocks);
             index = block as u64 * RUN + position % RUN;
         }
         if index < place.base {

@@ -79,7 +79,14 @@ impl Pages {
     }
 
     /// A stream of `head`, these connections with commas in between, and `tail`.
-    pub(super) fn page(&self, world: &World, server: usize, head: &str, of: Range<u64>, tail: &str) -> Vec<u8> {
+    pub(super) fn page(
+        &self,
+        world: &World,
+        server: usize,
+        head: &str,
+        of: Range<u64>,
+        tail: &str,
+    ) -> Vec<u8> {
         let mut writer = Writer::new(world, server);
         // The last block may be a short one, and is whole where the page goes to the end.
         let first_block = of.start.div_ceil(BLOCK);

@@ -6,6 +6,8 @@ use super::shape::{Shape, ShapeError};
 
 /// Connections of a user that has too many.
 const TOO_MANY: u64 = 150;
+/// Connections of any account that gets a condition.
+const LEAST: u64 = 20;
 /// Connections that say nothing.
 const SILENT: u64 = 5;
 /// Subscriptions of a connection near its limit, and that limit.
@@ -50,8 +52,11 @@ pub(super) type Outcome = (Vec<Planted>, Vec<Unplanted>);
 
 /// Puts everything in, and finishes the layout.
 pub(super) fn plant(layout: &mut Layout, shape: &Shape) -> Result<Outcome, ShapeError> {
-    spoil(layout, shape)?;
-    let mut planter = Planter { used: vec![false; layout.accounts.len()], planted: Vec::new(), unplanted: Vec::new() };
+    if !shape.faults_on_planted {
+        spoil(layout, shape)?;
+    }
+    let mut planter =
+        Planter { used: vec![false; layout.accounts.len()], planted: Vec::new(), unplanted: Vec::new() };
     for condition in [
         Condition::AccountNearConnections,
         Condition::AccountNearSubscriptions,
@@ -73,6 +78,9 @@ pub(super) fn plant(layout: &mut Layout, shape: &Shape) -> Result<Outcome, Shape
     }
     planter.limits(layout);
     layout.finish(shape);
+    if shape.faults_on_planted {
+        spoil(layout, shape)?;
+    }
     if let Some(unplanted) = planter.unplanted.first()
         && shape.plants.explicit
     {
@@ -82,18 +90,23 @@ pub(super) fn plant(layout: &mut Layout, shape: &Shape) -> Result<Outcome, Shape
     Ok((planter.planted, planter.unplanted))
 }
 
-/// Gives the last servers their faults.
+/// Gives the last servers their faults, or the first ones, where conditions are.
 fn spoil(layout: &mut Layout, shape: &Shape) -> Result<(), ShapeError> {
     let faulty: u64 = shape.faults.iter().map(|fault| u64::from(fault.servers)).sum();
-    let first = if shape.plants.is_empty() { 0 } else { layout.clusters[0].servers.end };
+    let anywhere = shape.plants.is_empty() || shape.faults_on_planted;
+    let first = if anywhere { 0 } else { layout.clusters[0].servers.end };
     let room = (layout.servers.len() - first) as u64;
     if faulty > room {
         return Err(ShapeError::TooFaulty { faulty, clusters: shape.clusters, room });
     }
-    let mut servers = layout.servers.iter_mut().rev();
+    let mut places: Vec<usize> = (0..layout.servers.len()).collect();
+    if !shape.faults_on_planted {
+        places.reverse();
+    }
+    let mut places = places.into_iter();
     for fault in &shape.faults {
-        for server in servers.by_ref().take(fault.servers as usize) {
-            server.faults.push(fault.clone());
+        for place in places.by_ref().take(fault.servers as usize) {
+            layout.servers[place].faults.push(fault.clone());
         }
     }
     Ok(())
@@ -131,12 +144,11 @@ impl Planter {
             let at_home = layout.pools[account.pool].servers.clone();
             let sound = layout.servers[at_home.clone()].iter().all(|server| server.faults.is_empty());
             let suits = match condition {
-                Condition::AccountNearConnections => account.jwt && account.base >= 10,
-                Condition::AccountNearSubscriptions => account.jwt && account.base >= 1,
+                Condition::AccountNearConnections => account.jwt,
+                Condition::AccountNearSubscriptions => account.jwt,
                 Condition::AccountOnOneServer => {
                     clusters.iter().any(|cluster| at_home.contains(&layout.clusters[*cluster].servers.start))
                 }
-                Condition::SilentConnections => account.base >= 1,
                 _ => true,
             };
             sound && suits
@@ -144,21 +156,19 @@ impl Planter {
         let found = (0..self.used.len()).find(|index| !self.used[*index] && suits(*index));
         let Some(index) = found else {
             let reason = match condition {
-                Condition::AccountNearConnections => {
-                    "it needs accounts with JWTs and at least 10 connections, away from faults, for each"
-                }
-                Condition::AccountNearSubscriptions => {
-                    "it needs accounts with JWTs and connections, away from faults, for each"
+                Condition::AccountNearConnections | Condition::AccountNearSubscriptions => {
+                    "it needs accounts with JWTs, away from faults, for each"
                 }
                 Condition::AccountOnOneServer => {
                     "it needs accounts in clusters of at least 3 servers without faults, for each"
                 }
-                _ => "it needs accounts with connections, away from faults, for each",
+                _ => "it needs accounts away from faults, for each",
             };
             return self.lacks(condition, reason);
         };
         self.used[index] = true;
         let account = &mut layout.accounts[index];
+        account.base = account.base.max(LEAST);
         let place = match condition {
             Condition::AccountNearSubscriptions => {
                 // Where every connection has many, the limit must be far from those.
@@ -215,7 +225,8 @@ impl Planter {
             return self.lacks(Condition::HotServer, NO_COMPARABLE);
         }
         let is_hot = |planted: &Planted, server: usize| {
-            planted.condition == Condition::HotServer && matches!(planted.place, Place::Server(hot) if hot == server)
+            planted.condition == Condition::HotServer
+                && matches!(planted.place, Place::Server(hot) if hot == server)
         };
         for cluster in clusters.into_iter().rev() {
             let hot = layout.clusters[cluster].servers.end - 1;
@@ -229,7 +240,8 @@ impl Planter {
                 return;
             }
         }
-        let reason = "every cluster of at least 3 servers without faults is hot already, or has too few connections";
+        let reason =
+            "every cluster of at least 3 servers without faults is hot already, or has too few connections";
         self.lacks(Condition::HotServer, reason);
     }
 
@@ -244,8 +256,9 @@ impl Planter {
         };
         let pool = &layout.pools[layout.servers[hot].pool];
         let accounts = pool.accounts.iter().copied().filter(|account| !concentrated(*account));
-        let shares: Vec<(usize, u64, u64)> =
-            accounts.map(|account| (account, layout.in_cluster(account, cluster), layout.on(account, hot))).collect();
+        let shares: Vec<(usize, u64, u64)> = accounts
+            .map(|account| (account, layout.in_cluster(account, cluster), layout.on(account, hot)))
+            .collect();
         let here = layout.servers[hot].connections();
         let whole: u64 = servers.map(|server| layout.servers[server].connections()).sum();
         let more = |percent: u32, of: u64, on: u64| {
@@ -275,7 +288,8 @@ impl Planter {
         };
         let place = &mut layout.servers[server];
         place.max_connections = (place.connections() * 100 / 90).max(1);
-        self.planted.push(Planted { condition: Condition::ServerNearMaxConnections, place: Place::Server(server) });
+        self.planted
+            .push(Planted { condition: Condition::ServerNearMaxConnections, place: Place::Server(server) });
     }
 
     /// Limits that follow from the sizes: near for those that are planted, far for all others.
@@ -287,7 +301,9 @@ impl Planter {
             }
         }
         for planted in &self.planted {
-            if let (Condition::AccountNearConnections, Place::Account(index)) = (planted.condition, planted.place) {
+            if let (Condition::AccountNearConnections, Place::Account(index)) =
+                (planted.condition, planted.place)
+            {
                 let account = &mut layout.accounts[index];
                 account.most_connections = (account.connections() * 100 / 95).max(1);
             }

@@ -60,7 +60,8 @@ impl World {
     pub(super) fn statsz(&self, server: usize, moment: &Moment) -> String {
         let place = &self.layout.servers[server];
         let cluster = &self.layout.clusters[place.cluster];
-        let counts = "\"sent\":{\"msgs\":120934,\"bytes\":48120944},\"received\":{\"msgs\":119820,\"bytes\":47830112}";
+        let counts =
+            "\"sent\":{\"msgs\":120934,\"bytes\":48120944},\"received\":{\"msgs\":119820,\"bytes\":47830112}";
         let running = (0..self.servers()).filter(|other| self.runs(*other, moment)).count();
         let connections = place.connections();
         let mut text = format!(
@@ -89,7 +90,9 @@ impl World {
             let _ = write!(text, ",\"routes\":[{routes}]");
         }
         let mut gateways = String::new();
-        for (index, other) in self.layout.clusters.iter().enumerate().filter(|(index, _)| *index != place.cluster) {
+        for (index, other) in
+            self.layout.clusters.iter().enumerate().filter(|(index, _)| *index != place.cluster)
+        {
             let comma = if gateways.is_empty() { "" } else { "," };
             let inbound = other.servers.len().div_ceil(cluster.servers.len());
             let _ = write!(
@@ -139,7 +142,9 @@ impl World {
             .layout
             .clusters
             .iter()
-            .map(|other| format!("{{\"name\":\"{}\",\"urls\":[\"{}.example:7222\"]}}", other.name, other.name))
+            .map(|other| {
+                format!("{{\"name\":\"{}\",\"urls\":[\"{}.example:7222\"]}}", other.name, other.name)
+            })
             .collect();
         let gateway = match gateways.len() {
             1 => "{}".to_owned(),

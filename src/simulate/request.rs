@@ -81,7 +81,13 @@ pub fn is_roll_call(subject: &str) -> bool {
 
 impl World {
     /// Reads a request; none where no simulated server answers.
-    pub fn question(&self, moment: &Moment, subject: &str, body: &[u8], compressed: bool) -> Option<Question> {
+    pub fn question(
+        &self,
+        moment: &Moment,
+        subject: &str,
+        body: &[u8],
+        compressed: bool,
+    ) -> Option<Question> {
         let mut options = match body.trim_ascii() {
             [] => Ok(Options::default()),
             body => serde_json::from_slice::<Options>(body).map_err(|error| error.to_string()),

@@ -32,6 +32,9 @@ pub struct Shape {
     pub plants: Plants,
     /// What is wrong with servers.
     pub faults: Vec<Fault>,
+    /// Whether the first servers get the faults, on which conditions are planted: to see what becomes of findings while
+    /// they cannot be judged. Otherwise the last servers get them, and none of their clusters a condition.
+    pub faults_on_planted: bool,
     /// The system account's name or key.
     pub system_account: String,
 }
@@ -52,6 +55,7 @@ impl Default for Shape {
             seed: 1,
             plants: Plants::default(),
             faults: Vec::new(),
+            faults_on_planted: false,
             system_account: "SYS".into(),
         }
     }
@@ -83,7 +87,8 @@ pub enum ShapeError {
     /// More faulty servers than may be.
     #[error(
         "{faulty} servers with faults are too many: conditions are planted in clusters without faults, and in \
-         {clusters} clusters {room} servers may have faults; give more clusters or servers, or --plant none"
+         {clusters} clusters {room} servers may have faults; give more clusters or servers, or --plant none or \
+         --faults-on-planted"
     )]
     TooFaulty {
         /// Faulty servers.
@@ -96,7 +101,7 @@ pub enum ShapeError {
     /// Faults and conditions on the same servers.
     #[error(
         "with --spread every account is on every server, those with faults too, so that what is planted might not \
-         be seen: leave out --spread, or give --plant none"
+         be seen: leave out --spread, or give --plant none or --faults-on-planted"
     )]
     FaultsEverywhere,
     /// A condition without room.
@@ -135,7 +140,8 @@ impl Shape {
         if !self.spread && self.accounts < self.clusters {
             return Err(ShapeError::EmptyClusters { accounts: self.accounts, clusters: self.clusters });
         }
-        if self.spread && !self.faults.is_empty() && !self.plants.is_empty() {
+        let apart = !self.faults_on_planted && !self.plants.is_empty();
+        if self.spread && !self.faults.is_empty() && apart {
             return Err(ShapeError::FaultsEverywhere);
         }
         Ok(())

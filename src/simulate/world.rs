@@ -71,7 +71,8 @@ impl World {
         let mut layout = Layout::new(&shape);
         let (planted, unplanted) = plant(&mut layout, &shape)?;
         let ids = layout.servers.iter().enumerate();
-        let by_id = ids.flat_map(|(index, server)| server.ids.iter().map(move |id| (id.clone(), index))).collect();
+        let by_id =
+            ids.flat_map(|(index, server)| server.ids.iter().map(move |id| (id.clone(), index))).collect();
         let pages = layout.servers.iter().map(|_| OnceLock::new()).collect();
         let statz = layout.servers.iter().map(|_| OnceLock::new()).collect();
         Ok(Self { shape, built: now, layout, planted, unplanted, by_id, pages, statz })
@@ -133,7 +134,12 @@ impl World {
     }
 
     /// The fault that holds for a server at this moment, if there is such a one.
-    pub(super) fn fault(&self, server: usize, moment: &Moment, wanted: impl Fn(&Kind) -> bool) -> Option<&Kind> {
+    pub(super) fn fault(
+        &self,
+        server: usize,
+        moment: &Moment,
+        wanted: impl Fn(&Kind) -> bool,
+    ) -> Option<&Kind> {
         let faults = self.layout.servers[server].faults.iter();
         let mut holding = faults.filter(|fault| fault.holds(moment.roll_call, moment.since_start));
         holding.find(|fault| wanted(&fault.kind)).map(|fault| &fault.kind)
