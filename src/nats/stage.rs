@@ -1,14 +1,17 @@
 //! Puts a simulated world behind the request subjects of a real server: the only part of the simulation that does I/O.
 
-use super::ask::{Ask, AskError, Wait};
+mod ceiling;
+mod error;
+
+use super::ask::{Ask, Wait};
 use super::connect::Connection;
-use super::inbox::{Inbox, InboxError};
 use crate::simulate::{Moment, Prepared, Question, Reply, World, is_roll_call};
 use crate::wire::envelope;
 use crate::wire::varz::Varz;
 use async_nats::header::HeaderMap;
 use async_nats::{Message, Subject};
 use bytes::Bytes;
+use error::failed;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use std::sync::Arc;
@@ -17,7 +20,10 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
+
+pub use ceiling::{Ceiling, ceiling, in_background};
+pub use error::StageError;
 
 /// What is listened to. The first covers `PING` and the ids of all servers, also of those that do not exist.
 const SUBJECTS: [&str; 4] =
@@ -35,91 +41,6 @@ const BESIDE: u64 = 256;
 const LATE: usize = 4096;
 /// How long the real server may take to tell who it is.
 const PATIENCE: Wait = Wait { first: Duration::from_secs(5), quiet: Duration::ZERO };
-
-/// Why a world cannot be put on stage.
-#[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// The real server says nothing about itself.
-    #[error(
-        "the server did not answer {subject}: the simulation needs a user of the system account that may publish and \
-         subscribe to everything (`permissions` left out)"
-    )]
-    NotSystem {
-        /// What was asked.
-        subject: String,
-    },
-    /// A question could not be asked.
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// The second connection takes no subscription.
-    #[error(transparent)]
-    Inbox(#[from] InboxError),
-    /// The user may not listen to requests.
-    #[error(
-        "the user may not subscribe to {subject}: the simulation needs a user of the system account that may publish \
-         and subscribe to everything"
-    )]
-    Denied {
-        /// The subject.
-        subject: String,
-    },
-    /// The user may not answer.
-    #[error(
-        "the user may not publish to {subject}: the simulation needs a user of the system account that may publish \
-         and subscribe to everything"
-    )]
-    MayNotAnswer {
-        /// The subject.
-        subject: String,
-    },
-    /// The client does not take a subscription or a message.
-    #[error("the client failed at {subject}: {reason}")]
-    Client {
-        /// The subject.
-        subject: String,
-        /// What it said.
-        reason: String,
-    },
-    /// The server does not take the largest answer. Servers' own answers are not bound by it, those of a client are.
-    #[error(
-        "the largest answer takes {needed} bytes, and the server's max_payload is {limit}: set `max_payload: {advice}` in \
-         the server's configuration, or make the servers smaller ({servers} servers have {connections} connections)",
-        advice = advice(*needed)
-    )]
-    TooLarge {
-        /// Bytes of the largest answer.
-        needed: u64,
-        /// The server's limit.
-        limit: usize,
-        /// Servers of the world.
-        servers: usize,
-        /// Their connections.
-        connections: u64,
-    },
-    /// Preparing ended early.
-    #[error("the answers could not be prepared: {0}")]
-    Task(String),
-    /// The ceiling cannot be measured.
-    #[error("only {answers} of {expected} answers came back within {}", humantime::format_duration(*within))]
-    Incomplete {
-        /// Answers that came.
-        answers: u64,
-        /// Answers that were asked for.
-        expected: u64,
-        /// How long it was waited.
-        within: Duration,
-    },
-}
-
-/// A value for `max_payload` that is large enough: nats-server allows 64 MB.
-fn advice(needed: u64) -> String {
-    let megabytes = needed.div_ceil(1024 * 1024).next_power_of_two();
-    if megabytes > 64 {
-        "64MB` (the most there is) and more servers than now; `64MB".into()
-    } else {
-        format!("{megabytes}MB")
-    }
-}
 
 /// The name or key of the system account, as the server on the other end tells it.
 pub async fn system_account(connection: &Connection) -> Result<String, StageError> {
@@ -174,6 +95,9 @@ pub struct Served {
     pub seconds_busy: f64,
 }
 
+/// An answer whose time has come, and where it goes.
+type Late = (Subject, Reply);
+
 /// A world that listens, and answers once it is run.
 #[derive(Debug)]
 pub struct Stage {
@@ -184,7 +108,7 @@ pub struct Stage {
     started: Instant,
     served: Served,
     unwritten: usize,
-    late: (Sender<(Subject, Reply)>, Receiver<(Subject, Reply)>),
+    late: (Sender<Late>, Receiver<Late>),
     delays: TaskTracker,
 }
 
@@ -230,15 +154,16 @@ impl Stage {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                request = self.requests.next() => match request {
-                    Some(request) => self.take(request).await?,
-                    None => break,
-                },
-                Some((to, reply)) = self.late.1.recv() => self.send(&to, reply).await?,
+                // Before requests, of which there may always be another one.
                 _ = beats.tick() => {
                     self.beat(beat).await?;
                     beat = (beat + 1) % BEATS;
                 }
+                Some((to, reply)) = self.late.1.recv() => self.send(&to, reply).await?,
+                request = self.requests.next() => match request {
+                    Some(request) => self.take(request).await?,
+                    None => break,
+                },
             }
         }
         self.delays.close();
@@ -356,77 +281,4 @@ impl Stage {
         }
         Ok(())
     }
-}
-
-fn failed(subject: &str, error: &dyn std::error::Error) -> StageError {
-    StageError::Client { subject: subject.to_owned(), reason: error.to_string() }
-}
-
-/// Rounds over all servers.
-const ROUNDS: u64 = 5;
-/// Requests that wait for their answers.
-const AT_ONCE: usize = 16;
-/// How long all rounds may take.
-const AT_MOST: Duration = Duration::from_secs(120);
-
-/// What the simulation can give at the most, through the real server.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Ceiling {
-    /// Answers to CONNZ.
-    pub answers: u64,
-    /// From the first request to the last answer.
-    pub seconds: f64,
-    /// Bytes of the answers as they were sent.
-    pub bytes: u64,
-    /// Gigabytes (10^9) of answers a second as they were sent.
-    pub gb_per_second_wire: f64,
-    /// The same as the servers would print them without compression.
-    pub gb_per_second_plain: f64,
-}
-
-/// Asks every server for all its connections over another connection, several times, and throws the answers away.
-pub async fn ceiling(
-    asker: &Connection,
-    world: &World,
-    prepared: Prepared,
-    now: OffsetDateTime,
-) -> Result<Ceiling, StageError> {
-    let inbox = Inbox::open(asker).await?;
-    let ids = world.answering(&Moment::start(now));
-    let subjects = (0..ROUNDS).flat_map(|_| ids.iter().map(|id| format!("$SYS.REQ.SERVER.{id}.CONNZ")));
-    let body = Bytes::from_static(b"{\"auth\":true,\"offset\":0,\"limit\":1073741824}");
-    let began = Instant::now();
-    let ask = |subject: String| {
-        let (inbox, body) = (&inbox, body.clone());
-        async move {
-            let mut question = inbox.ask(&subject, body, true).await?;
-            let answer = question.next().await;
-            Ok::<_, InboxError>(answer.filter(|answer| !answer.no_responders).map(|answer| answer.size()))
-        }
-    };
-    let (mut answers, mut bytes) = (0, 0);
-    let all = async {
-        let mut sizes = stream::iter(subjects.map(ask)).buffer_unordered(AT_ONCE);
-        while let Some(size) = sizes.next().await {
-            if let Some(size) = size? {
-                answers += 1;
-                bytes += size;
-            }
-        }
-        Ok::<_, InboxError>(())
-    };
-    let expected = ROUNDS * ids.len() as u64;
-    match tokio::time::timeout(AT_MOST, all).await {
-        Ok(done) => done?,
-        Err(_) => return Err(StageError::Incomplete { answers, expected, within: AT_MOST }),
-    }
-    let seconds = began.elapsed().as_secs_f64();
-    let rate = |bytes: u64| bytes as f64 / seconds / 1e9;
-    let plain = prepared.bytes_plain * ROUNDS * answers / expected.max(1);
-    Ok(Ceiling { answers, seconds, bytes, gb_per_second_wire: rate(bytes), gb_per_second_plain: rate(plain) })
-}
-
-/// Serves in the background for as long as it is kept.
-pub fn in_background(stage: Stage) -> AbortOnDropHandle<Result<Served, StageError>> {
-    AbortOnDropHandle::new(tokio::spawn(stage.run(CancellationToken::new())))
 }

@@ -140,7 +140,7 @@ impl<'w> Writer<'w> {
         );
         let service = SERVICES[(user_number % SERVICES.len() as u64) as usize];
         // Some clients never get a name.
-        if (traffic >> 52) % 16 != 0 {
+        if !(traffic >> 52).is_multiple_of(16) {
             let _ = write!(out, ",\"name\":\"{service}-{}\"", number % 8);
         }
         let _ = write!(out, ",\"lang\":\"{lang}\",\"version\":\"{version}\"");
