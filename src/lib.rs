@@ -10,7 +10,7 @@
 //! 6. [`nats`] publishes; [`report`] prints the same findings.
 //!
 //! Around it: [`config`] with [`connection`] and [`permissions`], [`epoch`] (the pure middle of a round), [`agent`] (the loop around it), [`cli`] (a file per
-//! command), [`demo`] (a local cluster with faults).
+//! command), [`demo`] (a local cluster with faults), [`simulate`] (many servers that do not exist).
 
 pub mod agent;
 pub mod check;
@@ -24,6 +24,7 @@ pub mod finding;
 pub mod nats;
 pub mod permissions;
 pub mod report;
+pub mod simulate;
 pub mod snapshot;
 pub mod text;
 pub mod wire;

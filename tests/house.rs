@@ -17,7 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connection", &[]),
     ("config", &["check", "checks", "connection", "snapshot", "text"]),
     ("permissions", &["config", "snapshot"]),
-    ("nats", &["connection", "finding", "snapshot", "text", "wire"]),
+    ("simulate", &["check", "checks"]),
+    ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
@@ -59,15 +60,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "connection",
             "demo",
             "finding",
+            "nats",
             "permissions",
             "report",
+            "simulate",
             "snapshot",
         ],
     ),
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch"];
+const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate"];
 
 const IMPURE: &[&str] = &[
     "tokio",

@@ -10,6 +10,7 @@ mod logging;
 mod outcome;
 mod permissions;
 mod run;
+mod simulate;
 mod terminal;
 
 pub use outcome::{Failure, Output, end};
@@ -53,6 +54,7 @@ enum Command {
     #[command(subcommand)]
     Config(config::ConfigCommand),
     Demo(demo::DemoArgs),
+    Simulate(simulate::SimulateArgs),
     // Named by `demo::guard::COMMAND`.
     #[command(name = "demo-guard", hide = true)]
     DemoGuard,
@@ -94,6 +96,7 @@ impl Invocation {
             Command::Permissions(arguments) => permissions::run(settings, &arguments),
             Command::Config(command) => config::run(settings, command),
             Command::Demo(arguments) => demo::run(&settings, arguments),
+            Command::Simulate(arguments) => simulate::run(settings, arguments),
             Command::DemoGuard => {
                 crate::demo::guard::guard_main(std::io::stdin().lock());
                 Ok(Output::of(""))

@@ -3,7 +3,10 @@
 use crate::agent::AgentError;
 use crate::config::ConfigError;
 use crate::demo::DemoError;
+use crate::nats::connect::ConnectError;
+use crate::nats::stage::StageError;
 use crate::report::Status;
+use crate::simulate::ShapeError;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -38,6 +41,18 @@ pub enum Failure {
     /// The demo ended otherwise than it should.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// What shall be simulated is not possible.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The simulation cannot be served.
+    #[error(transparent)]
+    Stage(#[from] StageError),
+    /// Standard output cannot be written.
+    #[error("standard output cannot be written: {0}")]
+    Output(#[source] io::Error),
     /// A check that does not exist.
     #[error("{0}")]
     UnknownCheck(String),

@@ -1,0 +1,11 @@
+//! `insights-agent simulate`: what the simulated servers answer, and what the agent makes of it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod read;
+mod served;
+mod stand;
+mod world;
