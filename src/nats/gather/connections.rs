@@ -69,6 +69,7 @@ pub(super) async fn sweep(
         snapshot.cost.strangers += strangers;
         for (bytes, took) in pages {
             note_cost(snapshot, bytes, took);
+            snapshot.cost.note_time(&id, took);
         }
     }
     // Every page was awaited, so that this is the last owner.

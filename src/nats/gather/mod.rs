@@ -6,6 +6,7 @@
 mod accounts;
 mod ask_one;
 mod connections;
+mod denials;
 mod events;
 mod follow_up;
 mod roster;
@@ -23,8 +24,9 @@ use crate::wire::statsz;
 use crate::wire::time::timestamp;
 use crate::wire::varz::Varz;
 use accounts::AccountCache;
+use denials::Denials;
 use events::EventReader;
-use roster::Roster;
+use roster::{Neighbours, Peers, Roster};
 use scatter::{Expect, Scatter, ping, scatter};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,6 +68,7 @@ pub struct Gatherer {
     inbox: Inbox,
     events: EventReader,
     roster: Roster,
+    denials: Denials,
     accounts: AccountCache,
     system_account: Option<Name>,
     own: Vec<(Name, u64)>,
@@ -83,6 +86,7 @@ impl Gatherer {
             inbox: Inbox::open(connection).await?,
             events: EventReader::start(connection).await?,
             roster: Roster::default(),
+            denials: Denials::default(),
             accounts: AccountCache::default(),
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
             own: Vec::new(),
@@ -98,8 +102,11 @@ impl Gatherer {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
         self.note_own_connection();
         rules.own.clone_from(&self.own);
-        let ended = self.events.take_server_events();
-        self.roster.apply(&ended);
+        let (events, lost) = self.events.take_server_events();
+        self.roster.apply(events, plan.taken_at);
+        if lost > 0 {
+            snapshot.coverage.notes.push(format!("{lost} heartbeats of servers could not be used"));
+        }
 
         self.roll_call(plan, &mut snapshot).await;
         self.varz(plan, &mut snapshot).await;
@@ -129,8 +136,12 @@ impl Gatherer {
             snapshot.coverage.not_asked.insert(Endpoint::Connz, why);
         }
         self.take_events(&mut snapshot);
-        self.roster.learn(&snapshot, plan.epoch);
+        self.roster.learn(&snapshot);
         self.count_strangers(&mut snapshot);
+        let Snapshot { servers, coverage, .. } = &mut snapshot;
+        coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);
+        self.denials.take(self.inbox.connection().events(), coverage);
+        snapshot.cut |= Instant::now() >= plan.deadline;
         snapshot
     }
 
@@ -138,6 +149,8 @@ impl Gatherer {
     pub async fn follow_up(&mut self, plan: &Plan, snapshot: &mut Snapshot, wanted: &[FollowUp]) {
         follow_up::run(&self.inbox, plan, snapshot, wanted, &self.since).await;
         self.count_strangers(snapshot);
+        self.denials.take(self.inbox.connection().events(), &mut snapshot.coverage);
+        snapshot.cut |= Instant::now() >= plan.deadline;
     }
 
     fn note_own_connection(&mut self) {
@@ -155,13 +168,19 @@ impl Gatherer {
         let expect = Expect { ids: self.roster.ids(), discover: true };
         let subject = "$SYS.REQ.SERVER.PING.STATSZ";
         // STATSZ is never compressed.
+        let client = self.inbox.connection().events();
+        let lost_before = client.disconnects();
+        let stood = client.connected();
         let called = scatter(&self.inbox, plan, subject, "", false, &expect, statsz::parse, snapshot).await;
+        let mut peers = Peers::new();
         for (id, (info, answer)) in called.answers {
-            let cluster = info.cluster.as_deref().filter(|name| !name.is_empty());
+            if let Ok(statsz) = &answer {
+                peers.insert(name_of(&info), Neighbours::of(&statsz.routes, &statsz.gateways));
+            }
             let server = Server {
                 id: id.clone(),
                 name: name_of(&info),
-                cluster: cluster.map(|name| bounded(name, NAME_BYTES)),
+                cluster: cluster_of(&info),
                 version: Version::parse(&info.ver),
                 start: answer.as_ref().ok().and_then(|statsz| timestamp(&statsz.start)),
                 now: timestamp(&info.time),
@@ -173,10 +192,19 @@ impl Gatherer {
             snapshot.coverage.note(Endpoint::Statsz, &id, answer);
             snapshot.servers.insert(id, server);
         }
+        let client = self.inbox.connection().events();
+        let mut asked = stood && client.disconnects() == lost_before;
         if let Some(subject) = called.denied {
-            snapshot.coverage.notes.push(format!("this agent's user may not publish to {subject}"));
+            let why = format!("this agent's user may not publish to {subject}");
+            snapshot.coverage.not_asked.insert(Endpoint::Statsz, why.clone());
+            snapshot.coverage.notes.push(why);
+            asked = false;
         }
-        snapshot.coverage.missing = self.roster.missing(snapshot);
+        snapshot.coverage.missing = self.roster.call(snapshot, &peers, asked);
+        if self.roster.full() {
+            let note = "servers or heartbeats tell of more servers than are remembered without an answer";
+            snapshot.coverage.notes.push(note.into());
+        }
     }
 
     async fn varz(&mut self, plan: &Plan, snapshot: &mut Snapshot) {
@@ -255,6 +283,11 @@ impl Gatherer {
             self.drops_before = drops;
         }
     }
+}
+
+fn cluster_of(info: &ServerInfo) -> Option<Name> {
+    let cluster = info.cluster.as_deref().filter(|name| !name.is_empty());
+    cluster.map(|name| bounded(name, NAME_BYTES))
 }
 
 fn name_of(info: &ServerInfo) -> Name {

@@ -101,7 +101,7 @@ pub(super) async fn ping<T: DeserializeOwned>(
     subject: &str,
     body: &str,
 ) -> Scatter<T> {
-    let expect = Expect { ids: snapshot.servers.keys().cloned().collect(), discover: false };
+    let expect = Expect { ids: snapshot.able(endpoint), discover: false };
     let asked = scatter(inbox, plan, subject, body, true, &expect, envelope::parse::<T>, snapshot).await;
     for id in &expect.ids {
         let answer = match (asked.answers.get(id), asked.failed.get(id), &asked.denied) {
@@ -147,6 +147,7 @@ fn take<T>(
                 }
             } else {
                 note_cost(snapshot, size, took);
+                snapshot.cost.note_time(&id, took);
                 result.answers.insert(id, (info, data));
             }
         }
