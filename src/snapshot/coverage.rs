@@ -96,11 +96,15 @@ pub enum Answer {
 
 impl Answer {
     /// One clause on what a server did not do, where the answer is not complete.
-    fn reason(&self, name: &str, what: &str) -> Option<String> {
+    fn reason(&self, name: &str, endpoint: Endpoint) -> Option<String> {
+        let what = endpoint.as_str();
         Some(match self {
             Self::Complete => return None,
             Self::Partial(missing) => format!("server {name} answered {what} in part: {missing}"),
             Self::Silent => format!("server {name} did not answer {what}"),
+            Self::Denied(subject) if endpoint == Endpoint::Events => {
+                format!("this agent's user may not subscribe to {subject}")
+            }
             Self::Denied(subject) => format!("this agent's user may not publish to {subject}"),
             Self::Failed(why) => format!("server {name} answered {what} with an error: {why}"),
             Self::Unsupported(since) => {
@@ -211,7 +215,7 @@ impl Coverage {
         }
         for (id, (name, cluster)) in &self.present {
             let reason = match (self.answer(endpoint, id), self.not_asked.get(&endpoint)) {
-                (Some(answer), _) => match answer.reason(name, what) {
+                (Some(answer), _) => match answer.reason(name, endpoint) {
                     Some(reason) => reason,
                     None => continue,
                 },
@@ -237,7 +241,7 @@ impl Coverage {
         }
         for ((endpoint, id), answer) in &self.answers {
             let name = self.present.get(id).map_or(id, |(name, _)| name);
-            if let Some(reason) = answer.reason(name, endpoint.as_str()) {
+            if let Some(reason) = answer.reason(name, *endpoint) {
                 let (server, answer) = (name.clone(), answer.clone());
                 shortfalls.push(Shortfall { server, endpoint: *endpoint, answer, reason });
             }

@@ -176,18 +176,13 @@ fn remediation(now: &Snapshot, evidence: &Evidence) -> Vec<String> {
     if let Some(Slow { server, milliseconds }) = slow {
         steps.push(format!("Server {server} took {milliseconds} ms for one answer: see whether it is overloaded."));
     }
-    let longer = humantime_seconds(now.pace.took.max(interval).as_secs().saturating_mul(2).max(2));
-    steps.push(format!("Make epochs longer, such as `--epoch {longer}`."));
+    let longer = now.pace.took.max(interval).as_secs().saturating_mul(2).max(2);
+    steps.push(format!("Make epochs longer, such as `--epoch {longer}s`."));
     steps.push(
         "Ask for less: disable the checks that need every connection, or restrict the sweep over connections.".into(),
     );
     steps.push("Give the agent more CPU, and connect it to a server close to it.".into());
     steps
-}
-
-/// As `--epoch` takes it.
-fn humantime_seconds(seconds: u64) -> String {
-    format!("{seconds}s")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::roster::ServerEvent;
 use super::{cluster_of, name_of};
 use crate::nats::connect::Connection;
 use crate::nats::inbox::InboxError;
-use crate::snapshot::Events;
+use crate::snapshot::{Answer, Events};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::event::disconnect;
 use crate::wire::statsz::heartbeat;
@@ -81,18 +81,18 @@ impl EventReader {
     }
 
     /// Disconnects since the last call, and whether all of them were seen.
-    pub(super) fn take_disconnects(&mut self) -> (Events, Result<(), String>) {
+    pub(super) fn take_disconnects(&mut self) -> (Events, Answer) {
         let events = std::mem::take(&mut lock(&self.folded).disconnects);
         let noticed = self.connection.events();
         let (disconnects, drops) = (noticed.disconnects(), noticed.drops());
         let seen = if noticed.subscription_denied(EVENT_SUBJECTS[0]) {
-            Err(format!("this agent's user may not subscribe to {}", EVENT_SUBJECTS[0]))
+            Answer::Denied(EVENT_SUBJECTS[0].into())
         } else if disconnects != self.disconnects_before {
-            Err("the agent's connection was lost for a while".into())
+            Answer::Partial("the agent's connection was lost for a while".into())
         } else if drops != self.drops_before {
-            Err("the client dropped messages".into())
+            Answer::Partial("the client dropped messages".into())
         } else {
-            Ok(())
+            Answer::Complete
         };
         (self.disconnects_before, self.drops_before) = (disconnects, drops);
         (events, seen)

@@ -97,6 +97,12 @@ impl Gatherer {
         })
     }
 
+    /// Takes over what the self-test found to be denied, of what is asked and listened to here.
+    pub fn note_denied(&mut self, publish: &[String], subscribe: &[String]) {
+        let connects = self.inbox.connection().events().connects();
+        self.denials.note(publish, subscribe, connects);
+    }
+
     /// One sweep. It never fails: what did not come stands in the coverage.
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
@@ -265,9 +271,8 @@ impl Gatherer {
                 snapshot.coverage.notes.push(format!("{unread} disconnect events {what}"));
             }
         }
-        let answer = seen.map_or_else(Answer::Partial, |()| Answer::Complete);
         for id in snapshot.servers.keys() {
-            snapshot.coverage.note(Endpoint::Events, id, answer.clone());
+            snapshot.coverage.note(Endpoint::Events, id, seen.clone());
         }
     }
 
