@@ -55,7 +55,7 @@ pub(super) struct Evidence {
     slowest: Vec<Slow>,
     /// Requests of this epoch.
     requests: u64,
-    /// Bytes of their answers as they came over the network.
+    /// Bytes of this epoch's answers as they came over the network.
     bytes: u64,
 }
 
