@@ -172,7 +172,8 @@ impl Agent {
         let system_account = account.unwrap_or_else(|| "$SYS".into());
         let system = config.system.clone();
         let name = config.agent_name.clone().unwrap_or_else(|| "insights-agent".into());
-        let agent = AgentInfo { id: agent_id(&name), name: name.clone(), version: env!("CARGO_PKG_VERSION").into() };
+        let agent =
+            AgentInfo { id: agent_id(&name), name: name.clone(), version: env!("CARGO_PKG_VERSION").into() };
         let pace = Pace { agent: name.into(), interval: config.epoch, ..Pace::default() };
         let origin = Origin {
             system: system.clone().unwrap_or_else(|| system_account.clone()),

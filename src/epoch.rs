@@ -3,8 +3,8 @@
 use crate::check::{Context, DeclaredLimits, Judgement, Severity, UnknownRow, evaluate};
 use crate::checks::ActiveChecks;
 use crate::finding::{
-    AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned, ServerCounts, Status, Step,
-    SummaryCost,
+    AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned,
+    ServerCounts, Status, Step, SummaryCost,
 };
 use crate::snapshot::{Answer, Coverage, Endpoint, FollowUp, History, Shortfall, Snapshot};
 use crate::text::Name;
@@ -207,7 +207,10 @@ mod tests {
         let (rows, omitted) = coverage_rows(&coverage);
         let told: Vec<_> = rows.iter().map(|row| (&*row.server, row.endpoint, row.answer)).collect();
         assert_eq!(told, [("n0007", "VARZ", AnswerKind::Failed), ("n0007", "CONNZ", AnswerKind::Denied)]);
-        assert_eq!((rows[0].reason.as_str(), omitted), ("server n0007 answered VARZ with an error: error 500", None));
+        assert_eq!(
+            (rows[0].reason.as_str(), omitted),
+            ("server n0007 answered VARZ with an error: error 500", None)
+        );
         for n in 0..COVERAGE_ROWS + 3 {
             coverage.note(Endpoint::Accountz, &format!("ID-{n}").into(), Answer::Silent);
         }

@@ -103,7 +103,11 @@ fn every_text_is_complete() {
         assert!(!meta.name.is_empty() && meta.name.len() <= 40 && !meta.name.ends_with('.'), "{id}");
         assert!(meta.rule.ends_with('.') && !meta.rule.contains('\n'), "{id}: the rule is one sentence");
         assert!(!meta.remedy.is_empty() && !meta.why.is_empty(), "{id}");
-        assert_eq!(meta.needs.is_empty(), id.starts_with("AGENT_"), "{id}: only silence is judged without answers");
+        assert_eq!(
+            meta.needs.is_empty(),
+            id.starts_with("AGENT_"),
+            "{id}: only silence is judged without answers"
+        );
         assert!(
             meta.why.split("\n\n").all(|paragraph| paragraph.ends_with(['.', '!'])),
             "{id}: {}",

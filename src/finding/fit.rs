@@ -80,8 +80,8 @@ mod tests {
     use crate::check::{Entity, Observed, Severity, UnknownRow};
     use crate::checks::find;
     use crate::finding::{
-        AgentInfo, AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, FINDING_TYPE, FindingCounts, Scanned, ServerCounts, Status,
-        SummaryCost, fingerprint,
+        AgentInfo, AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, FINDING_TYPE, FindingCounts, Scanned,
+        ServerCounts, Status, SummaryCost, fingerprint,
     };
     use proptest::prelude::*;
     use serde_json::{Map, json};

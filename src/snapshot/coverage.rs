@@ -179,9 +179,8 @@ impl Coverage {
 
     /// Whether any server answered a request, whole or not.
     pub fn heard(&self, endpoint: Endpoint) -> bool {
-        let heard = |answer: &Answer| {
-            matches!(answer, Answer::Complete | Answer::Partial(_) | Answer::Failed(_))
-        };
+        let heard =
+            |answer: &Answer| matches!(answer, Answer::Complete | Answer::Partial(_) | Answer::Failed(_));
         self.answers.iter().any(|((of, _), answer)| *of == endpoint && heard(answer))
     }
 
@@ -246,7 +245,8 @@ impl Coverage {
                 shortfalls.push(Shortfall { server, endpoint: *endpoint, answer, reason });
             }
         }
-        shortfalls.sort_by(|a, b| (&a.server, a.endpoint, &a.reason).cmp(&(&b.server, b.endpoint, &b.reason)));
+        shortfalls
+            .sort_by(|a, b| (&a.server, a.endpoint, &a.reason).cmp(&(&b.server, b.endpoint, &b.reason)));
         shortfalls
     }
 

@@ -46,18 +46,24 @@ impl Missing {
         if self.is_cluster() {
             let by = by.map_or_else(|| "another cluster".into(), |by| format!("a gateway of {by}"));
             let cluster = self.cluster.as_ref().unwrap_or(name);
-            return format!("cluster {cluster} is named by {by}, but none of its servers answered this agent");
+            return format!(
+                "cluster {cluster} is named by {by}, but none of its servers answered this agent"
+            );
         }
         if self.last_epoch.is_some() {
             return match (self.heartbeats, by) {
                 (true, _) => format!("server {name} did not answer {what}, though it sends heartbeats"),
-                (false, Some(by)) => format!("server {name} did not answer {what}, though {by} has a route to it"),
+                (false, Some(by)) => {
+                    format!("server {name} did not answer {what}, though {by} has a route to it")
+                }
                 (false, None) => format!("server {name} did not answer {what}"),
             };
         }
         match (self.heartbeats, by) {
             (true, _) => format!("server {name} sends heartbeats but does not answer requests"),
-            (false, Some(by)) => format!("server {name} is named by a route of {by}, but never answered this agent"),
+            (false, Some(by)) => {
+                format!("server {name} is named by a route of {by}, but never answered this agent")
+            }
             (false, None) => format!("server {name} was heard of, but never answered this agent"),
         }
     }

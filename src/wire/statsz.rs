@@ -115,7 +115,9 @@ mod tests {
             let info = heartbeat(body.as_bytes()).unwrap();
             assert_eq!((&*info.name, &*info.id, info.cluster.as_deref()), ("n1", "A", Some("east")));
         }
-        for bad in ["", "{}", "garbage", r#"{"server":[]}"#, r#"{"server":{"name":"#, r#"{"server":{"id":7}}"#] {
+        for bad in
+            ["", "{}", "garbage", r#"{"server":[]}"#, r#"{"server":{"name":"#, r#"{"server":{"id":7}}"#]
+        {
             assert!(heartbeat(bad.as_bytes()).is_err(), "{bad}");
         }
     }

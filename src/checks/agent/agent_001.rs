@@ -215,7 +215,8 @@ fn remediation(missing: &Missing, evidence: &Evidence) -> Vec<String> {
                 .into(),
         );
     }
-    let none_answers = evidence.cluster.as_ref().filter(|cluster| cluster.answered == 0 && cluster.silent > 1);
+    let none_answers =
+        evidence.cluster.as_ref().filter(|cluster| cluster.answered == 0 && cluster.silent > 1);
     if let Some(cluster) = none_answers {
         steps.push(format!(
             "No server of cluster {} answers: look at the network and the gateways between it and the others first.",
@@ -261,9 +262,12 @@ mod tests {
     fn fires_from_two_epochs_on_and_is_critical_from_five() {
         let judgement = judge::<Check>(&silent(1, |_| {}));
         assert!(judgement.firing.is_empty() && judgement.evaluated());
-        for (epochs, severity, threshold) in
-            [(2, None, 2), (4, None, 2), (5, Some(Severity::Critical), 5), (u64::MAX, Some(Severity::Critical), 5)]
-        {
+        for (epochs, severity, threshold) in [
+            (2, None, 2),
+            (4, None, 2),
+            (5, Some(Severity::Critical), 5),
+            (u64::MAX, Some(Severity::Critical), 5),
+        ] {
             let judgement = judge::<Check>(&silent(epochs, |_| {}));
             let (entity, firing) = only(&judgement);
             assert_eq!((entity, firing.severity), (&n3(), severity));
@@ -306,7 +310,10 @@ mod tests {
         let judgement = judge::<Check>(&hidden);
         let firing = only(&judgement).1;
         assert_eq!(firing.summary, "server n3 has never answered this agent, for 2 epochs");
-        assert_eq!((&firing.evidence["known_by"], &firing.evidence["last_answer"]), (&json!("routes"), &json!(null)));
+        assert_eq!(
+            (&firing.evidence["known_by"], &firing.evidence["last_answer"]),
+            (&json!("routes"), &json!(null))
+        );
         assert!(firing.remediation[0].contains("connect the agent to n1"), "{:?}", firing.remediation);
         let heard = silent(2, |missing| {
             (missing.last_epoch, missing.last_at, missing.heartbeats) = (None, None, true);

@@ -99,7 +99,8 @@ fn verdict(denied: &Denied) -> Verdict {
              nats-server's configuration or for nsc.",
             evidence.verb
         ),
-        "If it is to stay denied, disable the checks that need it, so that they are no longer unknown.".into(),
+        "If it is to stay denied, disable the checks that need it, so that they are no longer unknown."
+            .into(),
     ];
     let observed = Observed::count(blind, 0, "checks");
     Verdict::firing(Entity::subject(subject), summary, observed, &evidence, remediation)
@@ -121,7 +122,9 @@ mod tests {
 
     fn denied(subject: &str, subscribe: bool) -> Judgement {
         let denied = Denied { subject: subject.into(), subscribe };
-        judge::<DeniedSubject>(&System::of(1).with(|snapshot| snapshot.coverage.denied = [denied].into()).done())
+        judge::<DeniedSubject>(
+            &System::of(1).with(|snapshot| snapshot.coverage.denied = [denied].into()).done(),
+        )
     }
 
     fn names(firing: &Firing, key: &str) -> Vec<String> {
@@ -145,7 +148,10 @@ mod tests {
     fn a_denied_subscription_is_told_as_one() {
         let judgement = denied("$SYS.SERVER.*.LAMEDUCK", true);
         let firing = only(&judgement).1;
-        assert_eq!(firing.evidence, json!({"verb": "subscribe", "blind": [], "evidence_missing": ["AGENT_001"]}));
+        assert_eq!(
+            firing.evidence,
+            json!({"verb": "subscribe", "blind": [], "evidence_missing": ["AGENT_001"]})
+        );
         assert_eq!(
             firing.summary,
             "the agent's user may not subscribe to $SYS.SERVER.*.LAMEDUCK: evidence is missing without it"

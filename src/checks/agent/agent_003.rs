@@ -127,7 +127,10 @@ fn summary(now: &Snapshot) -> String {
     let Pace { interval, took, skipped, overruns, .. } = &now.pace;
     let (rows, interval) = (count(*overruns, "epoch"), words(*interval));
     if now.cut {
-        return format!("the gather was cut at its deadline, after {} of {interval}; {rows} in a row overran", words(*took));
+        return format!(
+            "the gather was cut at its deadline, after {} of {interval}; {rows} in a row overran",
+            words(*took)
+        );
     }
     let left = count(*skipped, "epoch");
     let were = if *skipped == 1 { "was" } else { "were" };
@@ -140,7 +143,8 @@ fn evidence(now: &Snapshot) -> Evidence {
     missing.dedup();
     let missing_omitted = missing.len().saturating_sub(MISSING) as u64;
     missing.truncate(MISSING);
-    let slow = |(id, milliseconds): (&Name, &u64)| Slow { server: now.server_name(id), milliseconds: *milliseconds };
+    let slow =
+        |(id, milliseconds): (&Name, &u64)| Slow { server: now.server_name(id), milliseconds: *milliseconds };
     let mut slowest: Vec<Slow> = now.cost.slowest.iter().map(slow).collect();
     slowest.sort_by(|a, b| b.milliseconds.cmp(&a.milliseconds).then_with(|| a.server.cmp(&b.server)));
     slowest.truncate(SLOWEST);
@@ -172,9 +176,12 @@ fn remediation(now: &Snapshot, evidence: &Evidence) -> Vec<String> {
         ));
     }
     // An answer that takes a tenth of the interval is slow by any measure: requests go to a server one after another.
-    let slow = evidence.slowest.first().filter(|slow| u128::from(slow.milliseconds) * 10 >= interval.as_millis());
+    let slow =
+        evidence.slowest.first().filter(|slow| u128::from(slow.milliseconds) * 10 >= interval.as_millis());
     if let Some(Slow { server, milliseconds }) = slow {
-        steps.push(format!("Server {server} took {milliseconds} ms for one answer: see whether it is overloaded."));
+        steps.push(format!(
+            "Server {server} took {milliseconds} ms for one answer: see whether it is overloaded."
+        ));
     }
     let longer = now.pace.took.max(interval).as_secs().saturating_mul(2).max(2);
     steps.push(format!("Make epochs longer, such as `--epoch {longer}s`."));

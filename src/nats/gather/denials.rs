@@ -39,9 +39,10 @@ impl Denials {
         // Whoever answered the roll call did so after the server had judged the subscriptions, which come first.
         let answered = coverage.heard(Endpoint::Statsz);
         let heard = |subject: &str| {
-            Endpoint::ALL.into_iter().find(|endpoint| endpoint.subject() == Some(subject)).is_some_and(|endpoint| {
-                coverage.heard(endpoint)
-            })
+            Endpoint::ALL
+                .into_iter()
+                .find(|endpoint| endpoint.subject() == Some(subject))
+                .is_some_and(|endpoint| coverage.heard(endpoint))
         };
         self.known.retain(|denied, noted| {
             let allowed_now = !denied.subscribe && heard(&denied.subject);

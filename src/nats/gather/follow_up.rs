@@ -4,7 +4,9 @@ use super::Plan;
 use super::ask_one::ask_one;
 use super::scatter::{Expect, note_cost, scatter};
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{ConnectionSubscriptions, FollowUp, Snapshot, SubscriptionShape, TopCounter};
+use crate::snapshot::{
+    Answer, ConnectionSubscriptions, Endpoint, FollowUp, Snapshot, SubscriptionShape, TopCounter,
+};
 use crate::text::{Name, TEXT_BYTES, bounded};
 use crate::wire::connz::{Connection, ConnzOptions, PageHead, parse};
 use crate::wire::time::timestamp;
@@ -94,6 +96,7 @@ async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, 
     }
     let mut shapes = Vec::new();
     for (server, (_, of_server)) in answers.answers {
+        snapshot.coverage.note(Endpoint::AccountConnz, &server, Answer::Complete);
         let row = |(cid, shape)| ConnectionSubscriptions { server: server.clone(), cid, shape };
         shapes.extend(of_server.into_iter().flatten().map(row));
     }

@@ -107,6 +107,7 @@ impl Gatherer {
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
         self.note_own_connection();
+        self.inbox.connection().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
         let (events, lost) = self.events.take_server_events();
         self.roster.apply(events, plan.taken_at);

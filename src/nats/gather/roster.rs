@@ -157,7 +157,8 @@ impl Roster {
 
     /// Whether no more servers are taken in that others tell of.
     pub(super) fn full(&self) -> bool {
-        self.servers.len() >= TOLD && self.servers.values().filter(|known| known.last.is_none()).count() >= TOLD
+        self.servers.len() >= TOLD
+            && self.servers.values().filter(|known| known.last.is_none()).count() >= TOLD
     }
 
     /// Takes in a roll call, and tells the known servers that did not answer it. `asked` is whether silence means
@@ -231,7 +232,8 @@ impl Roster {
         if key.is_none() && (self.left.contains_key(&name) || self.full()) {
             return;
         }
-        let known = self.servers.entry(key.unwrap_or(name)).or_insert_with(|| Known { cluster, ..Known::default() });
+        let known =
+            self.servers.entry(key.unwrap_or(name)).or_insert_with(|| Known { cluster, ..Known::default() });
         known.named = true;
         known.witnesses.insert(by.clone());
     }
@@ -298,7 +300,8 @@ impl<'a> Present<'a> {
     /// Whether a known server is among them, or, for a whole cluster, one of its servers.
     fn has(&self, name: &Name, known: &Known) -> bool {
         let cluster = || {
-            name.starts_with(CLUSTER) && known.cluster.as_ref().is_some_and(|cluster| self.clusters.contains(cluster))
+            name.starts_with(CLUSTER)
+                && known.cluster.as_ref().is_some_and(|cluster| self.clusters.contains(cluster))
         };
         self.names.contains(name)
             || known.id.as_ref().is_some_and(|id| self.ids.contains(id))

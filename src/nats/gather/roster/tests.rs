@@ -29,11 +29,7 @@ struct Epoch {
     missing: &'static [&'static str],
 }
 
-fn epoch(
-    answer: &'static [&'static str],
-    routes: &'static str,
-    missing: &'static [&'static str],
-) -> Epoch {
+fn epoch(answer: &'static [&'static str], routes: &'static str, missing: &'static [&'static str]) -> Epoch {
     Epoch { events: Vec::new(), answer, routes, missing }
 }
 
@@ -202,7 +198,10 @@ fn epochs_without_any_answer_say_nothing_about_one_server() {
     roster.call(&see(0, ALL), &Peers::new(), true);
     for (second, answer, asked) in [(10, &[][..], true), (20, TWO, false), (30, &[], false)] {
         let missing = roster.call(&see(second, answer), &Peers::new(), asked);
-        assert!(!missing.is_empty() && missing.iter().all(|missing| missing.silent_epochs == 0), "{missing:?}");
+        assert!(
+            !missing.is_empty() && missing.iter().all(|missing| missing.silent_epochs == 0),
+            "{missing:?}"
+        );
     }
     let missing = roster.call(&see(40, TWO), &Peers::new(), true);
     assert_eq!((missing[0].silent_epochs, missing[0].last_epoch), (1, Some(0)));

@@ -1,0 +1,107 @@
+//! A TCP proxy that can be cut.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// Forwards connections to a port of this machine until it is cut.
+#[derive(Clone)]
+pub(crate) struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    target: Mutex<u16>,
+    /// What the connecting side must say to be cut.
+    trigger: Mutex<Option<&'static [u8]>>,
+    whole: watch::Sender<bool>,
+}
+
+impl Proxy {
+    /// A proxy without a target.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared =
+            Shared { target: Mutex::new(0), trigger: Mutex::new(None), whole: watch::Sender::new(true) };
+        let proxy = Self { port, shared: Arc::new(shared) };
+        let shared = Arc::clone(&proxy.shared);
+        tokio::spawn(async move {
+            while let Ok((incoming, _)) = listener.accept().await {
+                if *shared.whole.borrow() {
+                    tokio::spawn(forward(incoming, Arc::clone(&shared)));
+                }
+            }
+        });
+        proxy
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn aim(&self, port: u16) {
+        *self.shared.target.lock().unwrap() = port;
+    }
+
+    /// Closes what goes through it, and whatever comes until it is mended.
+    pub(crate) fn cut(&self) {
+        self.shared.whole.send_replace(false);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.shared.whole.send_replace(true);
+    }
+
+    /// Is cut, for good, as soon as these bytes would pass; they do not.
+    pub(crate) fn cut_before(&self, bytes: &'static [u8]) {
+        *self.shared.trigger.lock().unwrap() = Some(bytes);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        !*self.shared.whole.borrow()
+    }
+}
+
+async fn forward(incoming: TcpStream, shared: Arc<Shared>) {
+    let target = *shared.target.lock().unwrap();
+    let Ok(outgoing) = TcpStream::connect(("127.0.0.1", target)).await else {
+        return;
+    };
+    let (from, to) = (incoming.into_split(), outgoing.into_split());
+    let mut whole = shared.whole.subscribe();
+    tokio::select! {
+        () = copy(from.0, to.1, Some(&shared)) => {}
+        () = copy(to.0, from.1, None) => {}
+        _ = whole.wait_for(|whole| !whole) => {}
+    }
+}
+
+async fn copy(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    watched: Option<&Shared>,
+) {
+    let mut buffer = vec![0; 64 * 1024];
+    // The bytes looked for may be cut in two by a read.
+    let mut tail: Vec<u8> = Vec::new();
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let bytes = &buffer[..read];
+        if let Some((shared, needle)) =
+            watched.and_then(|shared| Some((shared, (*shared.trigger.lock().unwrap())?)))
+        {
+            tail.extend_from_slice(bytes);
+            if tail.windows(needle.len()).any(|window| window == needle) {
+                shared.whole.send_replace(false);
+                return;
+            }
+            tail.drain(..tail.len().saturating_sub(needle.len()));
+        }
+        if to.write_all(bytes).await.is_err() {
+            return;
+        }
+    }
+}
