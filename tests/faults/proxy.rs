@@ -1,8 +1,10 @@
 //! A TCP proxy that can be cut.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
@@ -18,6 +20,8 @@ struct Shared {
     /// What the connecting side must say to be cut.
     trigger: Mutex<Option<&'static [u8]>>,
     whole: watch::Sender<bool>,
+    /// How much later the connecting side hears.
+    delay: Mutex<Duration>,
 }
 
 impl Proxy {
@@ -26,7 +30,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared =
-            Shared { target: Mutex::new(0), trigger: Mutex::new(None), whole: watch::Sender::new(true) };
+            Shared { target: Mutex::new(0), trigger: Mutex::new(None), whole: watch::Sender::new(true), delay: Mutex::new(Duration::ZERO) };
         let proxy = Self { port, shared: Arc::new(shared) };
         let shared = Arc::clone(&proxy.shared);
         tokio::spawn(async move {
@@ -61,6 +65,11 @@ impl Proxy {
         *self.shared.trigger.lock().unwrap() = Some(bytes);
     }
 
+    /// Holds back each piece of what comes from the target.
+    pub(crate) fn delay(&self, delay: Duration) {
+        *self.shared.delay.lock().unwrap() = delay;
+    }
+
     pub(crate) fn is_cut(&self) -> bool {
         !*self.shared.whole.borrow()
     }
@@ -74,25 +83,21 @@ async fn forward(incoming: TcpStream, shared: Arc<Shared>) {
     let (from, to) = (incoming.into_split(), outgoing.into_split());
     let mut whole = shared.whole.subscribe();
     tokio::select! {
-        () = copy(from.0, to.1, Some(&shared)) => {}
-        () = copy(to.0, from.1, None) => {}
+        () = ask(from.0, to.1, &shared) => {}
+        () = answer(to.0, from.1, &shared) => {}
         _ = whole.wait_for(|whole| !whole) => {}
     }
 }
 
-async fn copy(
-    mut from: tokio::net::tcp::OwnedReadHalf,
-    mut to: tokio::net::tcp::OwnedWriteHalf,
-    watched: Option<&Shared>,
-) {
+/// What the connecting side says.
+async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
     let mut buffer = vec![0; 64 * 1024];
     // The bytes looked for may be cut in two by a read.
     let mut tail: Vec<u8> = Vec::new();
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let bytes = &buffer[..read];
-        if let Some((shared, needle)) =
-            watched.and_then(|shared| Some((shared, (*shared.trigger.lock().unwrap())?)))
-        {
+        let trigger = *shared.trigger.lock().unwrap();
+        if let Some(needle) = trigger {
             tail.extend_from_slice(bytes);
             if tail.windows(needle.len()).any(|window| window == needle) {
                 shared.whole.send_replace(false);
@@ -101,6 +106,18 @@ async fn copy(
             tail.drain(..tail.len().saturating_sub(needle.len()));
         }
         if to.write_all(bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What it hears.
+async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let delay = *shared.delay.lock().unwrap();
+        tokio::time::sleep(delay).await;
+        if to.write_all(&buffer[..read]).await.is_err() {
             return;
         }
     }
