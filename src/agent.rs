@@ -1,5 +1,6 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
+use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, EpochSummary, Finding, Ledger, Moment, Origin, Status, step};
@@ -10,7 +11,7 @@ use crate::nats::inbox::InboxError;
 use crate::nats::publish::Publisher;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
-use crate::snapshot::{AccountLimits, Endpoint, FoldRules};
+use crate::snapshot::{AccountLimits, Endpoint, FoldRules, Pace};
 use crate::text::{Name, digest_hex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub struct Report {
     pub summary: EpochSummary,
     /// Findings that fire, and those that ended.
     pub findings: Vec<Finding>,
+    /// Whether any check could be judged that needs a server's answer; true where none such is enabled.
+    pub judged: bool,
 }
 
 /// Why the agent cannot look.
@@ -84,6 +87,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
     loop {
         let within = config.epoch.mul_f64(GATHER_SHARE);
+        agent.pace.skipped = schedule.skipped;
+        let started = Instant::now();
         let epoch = agent.epoch(schedule.id, within, config.epoch);
         let report = tokio::select! {
             () = stop.cancelled() => break,
@@ -95,6 +100,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         for error in errors {
             tracing::error!("{error}");
         }
+        agent.pace.previous_took = Some(started.elapsed());
         let wait = schedule.next(now());
         tokio::select! {
             () = stop.cancelled() => break,
@@ -138,6 +144,8 @@ struct Agent {
     origin: Origin,
     /// The configured name of the system; none where the system account's key stands for it.
     system: Option<String>,
+    /// How the last epochs went.
+    pace: Pace,
 }
 
 impl Agent {
@@ -149,6 +157,7 @@ impl Agent {
             let publishes = format!("{}.>", config.subject_prefix);
             needs.publish.retain(|subject| *subject != publishes);
         }
+        let mut denied = None;
         let account = match self_test(&connection, &needs).await {
             Ok(identity) => {
                 tracing::info!(account = identity.account, servers = identity.servers.len(), "connected");
@@ -156,16 +165,22 @@ impl Agent {
             }
             Err(error) if purpose == Purpose::Publish && can_go_on(&error, &config.subject_prefix) => {
                 tracing::warn!("{error}; what depends on them is reported as unknown");
+                denied = Some(error);
                 None
             }
             Err(error) => return Err(error.into()),
         };
         let mut gatherer = Gatherer::start(&connection, account.as_deref()).await?;
         gatherer.declare(declared(&config));
+        if let Some(SelfTestError::Denied { publish, subscribe }) = &denied {
+            gatherer.note_denied(publish, subscribe);
+        }
         let system_account = account.unwrap_or_else(|| "$SYS".into());
         let system = config.system.clone();
         let name = config.agent_name.clone().unwrap_or_else(|| "insights-agent".into());
-        let agent = AgentInfo { id: agent_id(&name), name, version: env!("CARGO_PKG_VERSION").into() };
+        let agent =
+            AgentInfo { id: agent_id(&name), name: name.clone(), version: env!("CARGO_PKG_VERSION").into() };
+        let pace = Pace { agent: name.into(), interval: config.epoch, ..Pace::default() };
         let origin = Origin {
             system: system.clone().unwrap_or_else(|| system_account.clone()),
             system_account,
@@ -180,6 +195,7 @@ impl Agent {
             ledger: Ledger::default(),
             origin,
             system,
+            pace,
         })
     }
 
@@ -218,6 +234,10 @@ impl Agent {
                 self.origin.system.clone_from(&self.origin.system_account);
             }
         }
+        self.pace.took = started.elapsed();
+        let overran = snapshot.cut || self.pace.skipped > 0;
+        self.pace.overruns = if overran { self.pace.overruns + 1 } else { 0 };
+        snapshot.pace = self.pace.clone();
         let judgements = judge(&self.config.checks, &snapshot, &self.memory, &self.config.accounts);
         let moment = Moment { epoch: id, at: now() };
         let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &self.origin, moment);
@@ -226,7 +246,9 @@ impl Agent {
         let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &self.origin, took);
         self.memory.push(snapshot);
         tell(&stepped.publish, &summary);
-        Report { summary, findings: stepped.publish }
+        let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
+        let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);
+        Report { summary, findings: stepped.publish, judged }
     }
 }
 
@@ -286,12 +308,14 @@ struct Schedule {
     interval_ms: u64,
     started_ms: u64,
     id: u64,
+    /// Epochs left out between this one and the one before.
+    skipped: u64,
 }
 
 impl Schedule {
     fn new(interval: Duration, now: OffsetDateTime) -> Self {
         let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1000);
-        let mut schedule = Self { interval_ms, started_ms: 0, id: 0 };
+        let mut schedule = Self { interval_ms, started_ms: 0, id: 0, skipped: 0 };
         schedule.begin(milliseconds(now) / interval_ms * interval_ms);
         schedule
     }
@@ -306,6 +330,7 @@ impl Schedule {
     fn next(&mut self, now: OffsetDateTime) -> Duration {
         let now = milliseconds(now);
         let next = (now / self.interval_ms + 1) * self.interval_ms;
+        self.skipped = next.saturating_sub(self.started_ms + self.interval_ms) / self.interval_ms;
         // A clock set back must not give an epoch the id of an earlier one.
         self.begin(next.max(self.started_ms + self.interval_ms));
         Duration::from_millis(self.started_ms.saturating_sub(now).min(self.interval_ms))
@@ -340,13 +365,13 @@ mod tests {
         let mut schedule = Schedule::new(Duration::from_secs(60), at(1_763_632_859_000));
         assert_eq!(schedule.id, 1_763_632_800);
         assert_eq!(schedule.next(at(1_763_632_859_500)), Duration::from_millis(500));
-        assert_eq!(schedule.id, 1_763_632_860);
+        assert_eq!((schedule.id, schedule.skipped), (1_763_632_860, 0));
         // It took too long: two epochs are left out.
         assert_eq!(schedule.next(at(1_763_632_860_000 + 150_000)), Duration::from_secs(30));
-        assert_eq!(schedule.id, 1_763_632_860 + 180);
+        assert_eq!((schedule.id, schedule.skipped), (1_763_632_860 + 180, 2));
         // The clock is set back by an hour.
         assert_eq!(schedule.next(at(1_763_629_000_000)), Duration::from_secs(60));
-        assert_eq!(schedule.id, 1_763_632_860 + 240);
+        assert_eq!((schedule.id, schedule.skipped), (1_763_632_860 + 240, 0));
     }
 
     #[test]

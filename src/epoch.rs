@@ -3,10 +3,10 @@
 use crate::check::{Context, DeclaredLimits, Judgement, Severity, UnknownRow, evaluate};
 use crate::checks::ActiveChecks;
 use crate::finding::{
-    CheckCounts, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned, ServerCounts, Status, Step,
-    SummaryCost,
+    AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned,
+    ServerCounts, Status, Step, SummaryCost,
 };
-use crate::snapshot::{Endpoint, FollowUp, History, Snapshot};
+use crate::snapshot::{Answer, Coverage, Endpoint, FollowUp, History, Shortfall, Snapshot};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,6 +85,7 @@ pub fn summarize(
     duration_ms: u64,
 ) -> EpochSummary {
     let coverage = &snapshot.coverage;
+    let (shortfalls, coverage_omitted) = coverage_rows(coverage);
     let needed: BTreeSet<Endpoint> =
         checks.checks.iter().flat_map(|check| check.entry.meta.needs).copied().collect();
     let mut short: BTreeSet<Name> = coverage.missing.iter().map(|missing| missing.name.clone()).collect();
@@ -102,7 +103,9 @@ pub fn summarize(
         started_at: snapshot.taken_at,
         duration_ms,
         complete: known > 0 && missing.is_empty() && coverage.notes.is_empty(),
-        servers: ServerCounts { known, responded: known.saturating_sub(missing.len() as u64), missing },
+        servers: ServerCounts { known, responded: coverage.present.len() as u64, missing },
+        coverage: shortfalls,
+        coverage_omitted,
         checks: CheckCounts {
             evaluated: judgements.iter().filter(|judgement| judgement.evaluated()).count() as u64,
             unknown,
@@ -128,6 +131,28 @@ pub fn summarize(
         system: origin.system.clone(),
         agent: origin.agent.clone(),
     }
+}
+
+/// Rows of missing answers in one summary: those of a thousand servers that are down, once each.
+const COVERAGE_ROWS: usize = 1000;
+
+fn coverage_rows(coverage: &Coverage) -> (Vec<CoverageRow>, Option<u64>) {
+    let row = |shortfall: Shortfall| {
+        let answer = match shortfall.answer {
+            // Complete ones are no shortfalls.
+            Answer::Partial(_) | Answer::Complete => AnswerKind::Partial,
+            Answer::Silent => AnswerKind::Silent,
+            Answer::Denied(_) => AnswerKind::Denied,
+            Answer::Failed(_) => AnswerKind::Failed,
+            Answer::Unsupported(_) => AnswerKind::Unsupported,
+        };
+        let Shortfall { server, endpoint, reason, .. } = shortfall;
+        CoverageRow { server, endpoint: endpoint.as_str(), answer, reason }
+    };
+    let mut rows: Vec<CoverageRow> = coverage.shortfalls().into_iter().map(row).collect();
+    let omitted = rows.len().saturating_sub(COVERAGE_ROWS);
+    rows.truncate(COVERAGE_ROWS);
+    (rows, (omitted > 0).then_some(omitted as u64))
 }
 
 /// Rows of things that could not be judged in one summary. A system of ten thousand accounts whose limits nobody sees has
@@ -167,6 +192,30 @@ mod tests {
 
     fn row(entity: usize) -> UnknownRow {
         UnknownRow { check: "C", entity: format!("{entity:06}").into(), reason: "why".into() }
+    }
+
+    #[test]
+    fn missing_answers_are_rows_by_server_and_bounded() {
+        let mut coverage = Coverage::default();
+        for n in 0..COVERAGE_ROWS + 3 {
+            let name: Name = format!("n{n:04}").into();
+            coverage.present.insert(format!("ID-{n}").into(), (name, None));
+        }
+        assert_eq!(coverage_rows(&coverage), (Vec::new(), None));
+        coverage.note(Endpoint::Varz, &"ID-7".into(), Answer::Failed("error 500".into()));
+        coverage.note(Endpoint::Connz, &"ID-7".into(), Answer::Denied("$SYS.X".into()));
+        let (rows, omitted) = coverage_rows(&coverage);
+        let told: Vec<_> = rows.iter().map(|row| (&*row.server, row.endpoint, row.answer)).collect();
+        assert_eq!(told, [("n0007", "VARZ", AnswerKind::Failed), ("n0007", "CONNZ", AnswerKind::Denied)]);
+        assert_eq!(
+            (rows[0].reason.as_str(), omitted),
+            ("server n0007 answered VARZ with an error: error 500", None)
+        );
+        for n in 0..COVERAGE_ROWS + 3 {
+            coverage.note(Endpoint::Accountz, &format!("ID-{n}").into(), Answer::Silent);
+        }
+        let (rows, omitted) = coverage_rows(&coverage);
+        assert_eq!((rows.len(), omitted), (COVERAGE_ROWS, Some(5)));
     }
 
     #[test]

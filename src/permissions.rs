@@ -20,7 +20,7 @@ impl Permissions {
     /// Those that the configuration needs.
     pub fn for_config(config: &Config) -> Self {
         let mut publish: Vec<String> =
-            config.requests().into_iter().filter_map(subject).map(str::to_owned).collect();
+            config.requests().into_iter().filter_map(Endpoint::subject).map(str::to_owned).collect();
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));
@@ -29,6 +29,7 @@ impl Permissions {
             "$SYS.ACCOUNT.*.DISCONNECT".into(),
             "$SYS.SERVER.*.SHUTDOWN".into(),
             "$SYS.SERVER.*.LAMEDUCK".into(),
+            "$SYS.SERVER.*.STATSZ".into(),
         ];
         Self { publish, subscribe }
     }
@@ -70,20 +71,6 @@ impl Permissions {
         }
         let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > insights.creds");
         text
-    }
-}
-
-/// What has to be allowed for an endpoint: `*` stands for `PING`, for a server's id and for an account.
-const fn subject(endpoint: Endpoint) -> Option<&'static str> {
-    match endpoint {
-        Endpoint::Statsz => Some("$SYS.REQ.SERVER.*.STATSZ"),
-        Endpoint::Varz => Some("$SYS.REQ.SERVER.*.VARZ"),
-        Endpoint::Connz => Some("$SYS.REQ.SERVER.*.CONNZ"),
-        Endpoint::Accountz => Some("$SYS.REQ.SERVER.*.ACCOUNTZ"),
-        Endpoint::AccountStatz => Some("$SYS.REQ.ACCOUNT.*.STATZ"),
-        Endpoint::AccountConnz => Some("$SYS.REQ.ACCOUNT.*.CONNZ"),
-        // Subscribed to, not asked.
-        Endpoint::Events => None,
     }
 }
 

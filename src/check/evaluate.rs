@@ -132,11 +132,13 @@ pub fn evaluate(entry: &Entry, judge: &dyn Judge, severity: Severity, context: &
     }
     let mut judgement =
         Judgement { meta, severity, firing: Vec::new(), unknown: Vec::new(), gaps, nothing: None };
-    if coverage.known() == 0 {
+    if !meta.needs.is_empty() && coverage.known() == 0 {
         judgement.nothing = Some("no server answered".into());
         return judgement;
     }
-    if blind || (meta.partial == Partial::CannotFire && judgement.gaps.len() >= coverage.known()) {
+    // A check that needs no answer is about their absence.
+    blind |= meta.partial == Partial::CannotFire && judgement.gaps.len() >= coverage.known();
+    if blind && !meta.needs.is_empty() {
         let reason = judgement.gaps.first().map(|gap| gap.reason.clone()).unwrap_or_default();
         let others = judgement.gaps.len() - 1;
         let reason = match others {

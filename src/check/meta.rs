@@ -76,6 +76,10 @@ pub enum EntityType {
     User,
     /// Client connections of one user of an account.
     Connection,
+    /// A subject, with its wildcards.
+    Subject,
+    /// The agent that publishes the finding.
+    Agent,
 }
 
 impl EntityType {
@@ -86,6 +90,8 @@ impl EntityType {
             Self::Server => "server",
             Self::User => "user",
             Self::Connection => "connection",
+            Self::Subject => "subject",
+            Self::Agent => "agent",
         }
     }
 }
@@ -139,7 +145,8 @@ pub struct Meta {
     pub why: &'static str,
     /// What to do, in general; a finding orders and completes it from its evidence.
     pub remedy: &'static [&'static str],
-    /// Requests without whose answers nothing can be judged.
+    /// Requests without whose answers nothing can be judged. None for a check that is about missing answers: it is judged
+    /// in every epoch.
     pub needs: &'static [Endpoint],
     /// Requests whose answers complete the evidence; the verdict does not depend on them.
     pub evidence_from: &'static [Endpoint],

@@ -114,6 +114,16 @@ impl Entity {
         Self { kind: EntityType::Connection, ..Self::user(account, account_name, user, user_name) }
     }
 
+    /// A subject.
+    pub fn subject(subject: &Name) -> Self {
+        Self { name: Some(subject.clone()), ..Self::bare(EntityType::Subject, subject.clone()) }
+    }
+
+    /// An agent, by its name.
+    pub fn agent(name: &Name) -> Self {
+        Self { name: Some(name.clone()), ..Self::bare(EntityType::Agent, name.clone()) }
+    }
+
     /// What people call it.
     pub fn label(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.id)

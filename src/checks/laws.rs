@@ -7,8 +7,8 @@ use crate::check::{
 };
 use crate::snapshot::build::{System, at};
 use crate::snapshot::{
-    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, Snapshot, SubscriptionShape,
-    Version,
+    AccountLimits, ConnectionSubscriptions, Counted, Denied, Endpoint, History, Limits, Missing, Snapshot,
+    SubscriptionShape, Version,
 };
 use crate::text::{Name, digest_hex};
 use data_encoding::BASE64URL_NOPAD;
@@ -103,7 +103,12 @@ fn every_text_is_complete() {
         let id = meta.id;
         assert!(!meta.name.is_empty() && meta.name.len() <= 40 && !meta.name.ends_with('.'), "{id}");
         assert!(meta.rule.ends_with('.') && !meta.rule.contains('\n'), "{id}: the rule is one sentence");
-        assert!(!meta.remedy.is_empty() && !meta.why.is_empty() && !meta.needs.is_empty(), "{id}");
+        assert!(!meta.remedy.is_empty() && !meta.why.is_empty(), "{id}");
+        assert_eq!(
+            meta.needs.is_empty(),
+            id.starts_with("AGENT_"),
+            "{id}: only silence is judged without answers"
+        );
         assert!(
             meta.why.split("\n\n").all(|paragraph| paragraph.ends_with(['.', '!'])),
             "{id}: {}",
@@ -173,7 +178,12 @@ fn nothing_known_is_unknown() {
     for snapshot in [empty, unanswered.done()] {
         for entry in catalogue() {
             let judgement = judge_default(entry, &snapshot);
-            assert!(judgement.firing.is_empty() && judgement.nothing.is_some(), "{judgement:?}");
+            assert!(judgement.firing.is_empty(), "{judgement:?}");
+            if entry.meta.needs.is_empty() {
+                assert!(judgement.evaluated() && judgement.unknown_rows().is_empty(), "{judgement:?}");
+                continue;
+            }
+            assert!(judgement.nothing.is_some(), "{judgement:?}");
             let entity = Entity::account("APP", None);
             assert!(matches!(judgement.standing(&entity), Standing::Unknown(_)));
             assert_eq!(judgement.unknown_rows().len(), 1);
@@ -254,6 +264,69 @@ struct World {
     groups: Vec<AnyGroup>,
     gone: Vec<bool>,
     system_account: usize,
+    blindness: Blindness,
+}
+
+/// What keeps the agent from seeing.
+#[derive(Debug, Clone)]
+struct Blindness {
+    silent_epochs: u64,
+    lame_duck: bool,
+    heartbeats: bool,
+    never_answered: bool,
+    named: bool,
+    cluster: bool,
+    denied: Vec<Denied>,
+    cut: bool,
+    skipped: u64,
+    overruns: u64,
+}
+
+prop_compose! {
+    fn any_blindness()(
+        silent_epochs in prop::sample::select(vec![0, 1, 2, 4, 5, u64::MAX]),
+        (lame_duck, heartbeats, never_answered) in any::<(bool, bool, bool)>(),
+        (named, cluster, cut) in any::<(bool, bool, bool)>(),
+        denied in prop::collection::vec(
+            (prop::sample::select(vec![
+                "$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.CONNZ", "$SYS.ACCOUNT.*.DISCONNECT",
+                "$SYS.SERVER.*.LAMEDUCK",
+            ]), any::<bool>()).prop_map(|(subject, subscribe)| Denied { subject: subject.into(), subscribe }),
+            0..3,
+        ),
+        (skipped, overruns) in prop::sample::select(vec![(0, 0), (1, 1), (0, 2), (u64::MAX, u64::MAX)]),
+    ) -> Blindness {
+        Blindness {
+            silent_epochs, lame_duck, heartbeats, never_answered, named, cluster, denied, cut, skipped, overruns,
+        }
+    }
+}
+
+impl Blindness {
+    fn blind(&self, snapshot: &mut Snapshot) {
+        let by: Vec<Name> = snapshot.servers.values().map(|server| server.name.clone()).collect();
+        for missing in &mut snapshot.coverage.missing {
+            missing.silent_epochs = self.silent_epochs;
+            missing.lame_duck = self.lame_duck;
+            missing.heartbeats = self.heartbeats;
+            if self.never_answered {
+                (missing.id, missing.last_epoch, missing.last_at) = (None, None, None);
+            }
+            if self.named {
+                missing.named_by.clone_from(&by);
+            }
+        }
+        if self.cluster {
+            let silent_epochs = self.silent_epochs;
+            let (name, cluster) = ("*/hidden".into(), Some("hidden".into()));
+            let hidden = Missing { name, cluster, silent_epochs, named_by: by, ..Missing::default() };
+            snapshot.coverage.missing.push(hidden);
+        }
+        snapshot.coverage.denied = self.denied.iter().cloned().collect();
+        snapshot.cut = self.cut;
+        (snapshot.pace.skipped, snapshot.pace.overruns) = (self.skipped, self.overruns);
+        snapshot.cost.slowest.extend(snapshot.servers.keys().map(|id| (id.clone(), u64::MAX)));
+    }
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -330,8 +403,9 @@ prop_compose! {
         groups in prop::collection::vec(any_group(), 0..8),
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
+        blindness in any_blindness(),
     ) -> World {
-        World { second, servers, accounts, groups, gone, system_account }
+        World { second, servers, accounts, groups, gone, system_account, blindness }
     }
 }
 
@@ -428,6 +502,7 @@ impl World {
                 _ => {}
             }
         }
+        self.blindness.blind(&mut snapshot);
         snapshot
     }
 }
@@ -498,6 +573,24 @@ proptest! {
                     prop_assert!(matches!(standing, Standing::Unknown(_)), "{id} clears {entity:?} with a gap");
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// What is about missing answers is judged in every epoch, and depends on no answer that came.
+    #[test]
+    fn what_keeps_the_agent_from_seeing_is_never_unknown(world in any_world(), lost in any_losses()) {
+        let (full, partial) = (world.snapshot(&[]), world.snapshot(&lost));
+        for entry in catalogue().filter(|entry| entry.meta.needs.is_empty()) {
+            let entities = |snapshot: &Snapshot| {
+                let judgement = judge_default(entry, snapshot);
+                assert!(judgement.evaluated() && judgement.unknown_rows().is_empty(), "{judgement:?}");
+                judgement.firing.into_iter().map(|(entity, firing)| (entity, firing.severity)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(entities(&full), entities(&partial));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The catalogue: a file per check, a list per family, and the families in order.
 
 pub mod accounts;
+pub mod agent;
 pub mod balance;
 mod evidence;
 pub mod idle;
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 /// Every family, in the order in which the catalogue is printed.
 const FAMILIES: &[&[Entry]] =
-    &[accounts::CHECKS, server::CHECKS, user::CHECKS, balance::CHECKS, idle::CHECKS];
+    &[accounts::CHECKS, server::CHECKS, user::CHECKS, balance::CHECKS, idle::CHECKS, agent::CHECKS];
 
 /// Ids of checks that are no longer in the catalogue. Operators have silenced and routed by them, so that none is
 /// given to another check.

@@ -58,6 +58,13 @@ impl Trim for EpochSummary {
             self.checks.unknown_omitted = Some(omitted);
             return true;
         }
+        let rows = self.coverage.len();
+        if rows > 0 {
+            let kept = rows / 2;
+            self.coverage.truncate(kept);
+            self.coverage_omitted = Some(self.coverage_omitted.unwrap_or(0) + (rows - kept) as u64);
+            return true;
+        }
         let names = self.servers.missing.len();
         if names > 0 {
             self.servers.missing.truncate(names / 2);
@@ -73,8 +80,8 @@ mod tests {
     use crate::check::{Entity, Observed, Severity, UnknownRow};
     use crate::checks::find;
     use crate::finding::{
-        AgentInfo, CheckCounts, EPOCH_TYPE, FINDING_TYPE, FindingCounts, Scanned, ServerCounts, Status,
-        SummaryCost, fingerprint,
+        AgentInfo, AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, FINDING_TYPE, FindingCounts, Scanned,
+        ServerCounts, Status, SummaryCost, fingerprint,
     };
     use proptest::prelude::*;
     use serde_json::{Map, json};
@@ -204,6 +211,12 @@ mod tests {
             entity: format!("user{i}").as_str().into(),
             reason: "r".repeat(50),
         };
+        let short = |i| CoverageRow {
+            server: format!("n{i}").as_str().into(),
+            endpoint: "CONNZ",
+            answer: AnswerKind::Silent,
+            reason: "r".repeat(50),
+        };
         let summary = EpochSummary {
             kind_of_message: EPOCH_TYPE,
             epoch: 1,
@@ -215,6 +228,8 @@ mod tests {
                 responded: 0,
                 missing: (0..90).map(|i| format!("n{i}")).collect(),
             },
+            coverage: (0..50).map(short).collect(),
+            coverage_omitted: Some(7),
             checks: CheckCounts { unknown: (0..100).map(row).collect(), ..CheckCounts::default() },
             findings: FindingCounts::default(),
             scanned: Scanned::default(),
@@ -231,6 +246,7 @@ mod tests {
         assert_eq!(rows + part["checks"]["unknown_omitted"].as_u64().unwrap(), 100);
         let least = cut(1000);
         assert_eq!(least["checks"]["unknown_omitted"], 100);
+        assert_eq!((&least["coverage"], &least["coverage_omitted"]), (&json!([]), &json!(57)));
         assert_eq!(least["servers"]["known"], 90);
         assert!(fit(summary, 100).is_none());
     }

@@ -8,7 +8,9 @@ mod summary;
 pub use fit::{Trim, fit};
 pub use identity::{Fingerprint, epoch_subject, fingerprint, message_id, subject, token};
 pub use lifecycle::{Held, Ledger, Moment, Step, step};
-pub use summary::{CheckCounts, EpochSummary, FindingCounts, Scanned, ServerCounts, SummaryCost};
+pub use summary::{
+    AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, Scanned, ServerCounts, SummaryCost,
+};
 
 use crate::check::{Category, Entity, Kind, Observed, Severity};
 use schemars::JsonSchema;

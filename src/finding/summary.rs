@@ -2,6 +2,7 @@
 
 use super::AgentInfo;
 use crate::check::UnknownRow;
+use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -24,6 +25,13 @@ pub struct EpochSummary {
     pub complete: bool,
     /// Who answered.
     pub servers: ServerCounts,
+    /// Everything that was asked and did not come whole, by server and request; at most 1,000 rows, and fewer where the
+    /// message would be too large. A server that did not answer the roll call (STATSZ) is asked nothing more and stands
+    /// here once.
+    pub coverage: Vec<CoverageRow>,
+    /// Rows left out of `coverage`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coverage_omitted: Option<u64>,
     /// What could be judged.
     pub checks: CheckCounts,
     /// What was found.
@@ -46,10 +54,40 @@ pub struct EpochSummary {
 pub struct ServerCounts {
     /// Servers known from this epoch and earlier ones.
     pub known: u64,
-    /// Servers that answered everything they were asked.
+    /// Servers that answered the roll call of this epoch.
     pub responded: u64,
-    /// Names of the servers that did not answer, or not everything.
+    /// Names of the servers that did not answer, or not everything that an enabled check needed.
     pub missing: Vec<String>,
+}
+
+/// Something that was asked and did not come whole.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct CoverageRow {
+    /// The server's name; `*/<cluster>` for a cluster that only gateways tell of.
+    #[schemars(with = "String")]
+    pub server: Name,
+    /// What it was asked: `STATSZ` (the roll call), `VARZ`, `CONNZ`, …; `events` for what is subscribed to.
+    pub endpoint: &'static str,
+    /// How it answered.
+    pub answer: AnswerKind,
+    /// One clause on what is missing, and why.
+    pub reason: String,
+}
+
+/// How a server answered, where the answer is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AnswerKind {
+    /// A part is missing.
+    Partial,
+    /// Not within the time given.
+    Silent,
+    /// The agent's user may not ask.
+    Denied,
+    /// With an error, or with something unreadable.
+    Failed,
+    /// Its version does not know the request.
+    Unsupported,
 }
 
 /// What could be judged.

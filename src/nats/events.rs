@@ -106,6 +106,12 @@ impl ClientEvents {
         self.notes().publish.iter().cloned().collect()
     }
 
+    /// Forgets which publishes were refused: permissions may change while the connection stands (a reload of the server),
+    /// and whoever asks again is refused again.
+    pub fn forget_denied_publishes(&self) {
+        self.notes().publish.clear();
+    }
+
     /// Subscriptions that were refused since the last connect; a bounded set.
     pub fn denied_subscriptions(&self) -> Vec<String> {
         self.notes().subscribe.iter().cloned().collect()
@@ -182,7 +188,10 @@ impl ClientEvents {
             Violation::Subscribe(subject) => (&mut notes.subscribe, "subscribe to", subject),
         };
         if set.len() < MAX_DENIED && set.insert(subject.to_owned()) {
-            tracing::warn!(subject, "the server does not let this user {verb} the subject");
+            let text = format!("{verb} {subject}");
+            if notes.logged.len() < MAX_DENIED && notes.logged.insert(text) {
+                tracing::warn!(subject, "the server does not let this user {verb} the subject");
+            }
         }
     }
 
@@ -239,9 +248,14 @@ mod tests {
         assert_eq!((events.connects(), events.disconnects(), events.connected()), (1, 1, false));
         assert_eq!(events.last_problem().as_deref(), Some("Stale Connection"));
 
+        events.forget_denied_publishes();
+        assert!(!events.denied("a.b") && events.denied_below("_I"));
+        events.record(&error("Permissions Violation for Publish to \"a.b\""));
+        assert!(events.denied("a.b"));
+
         events.record(&Event::Connected);
         assert!(!events.denied("a.b") && events.connected());
-        assert_eq!(events.violations(), 2);
+        assert_eq!(events.violations(), 3);
     }
 
     #[test]

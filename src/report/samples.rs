@@ -60,6 +60,8 @@ pub(super) fn with(severities: &[Severity]) -> Report {
         duration_ms: 412,
         complete: true,
         servers: ServerCounts { known: 3, responded: 3, missing: Vec::new() },
+        coverage: Vec::new(),
+        coverage_omitted: None,
         checks: CheckCounts { evaluated: 7, ..CheckCounts::default() },
         findings: FindingCounts::default(),
         scanned: Scanned { accounts: 12, connections: 5012, streams: 0, consumers: 0 },
@@ -68,7 +70,7 @@ pub(super) fn with(severities: &[Severity]) -> Report {
         system: "test".into(),
         agent: agent(),
     };
-    Report { summary, findings }
+    Report { summary, findings, judged: true }
 }
 
 /// An incomplete epoch with something of everything.

@@ -39,9 +39,13 @@ impl Status {
     }
 }
 
-/// The status of a report when findings below `fail_on` do not count. What is firing decides; where nothing is, silence
-/// is not taken for health: no server that answered, or no check that could be judged, is [`Status::Unknown`].
+/// The status of a report when findings below `fail_on` do not count. What is firing decides, unless nothing could be
+/// looked at: where no server answered the roll call, or no check that needs an answer could be judged, silence is not
+/// taken for health and the status is [`Status::Unknown`].
 pub fn status(report: &Report, fail_on: Severity) -> Status {
+    if report.summary.servers.responded == 0 || !report.judged {
+        return Status::Unknown;
+    }
     let counts = |severity| severity >= fail_on && firing(report, severity) > 0;
     if counts(Severity::Critical) {
         return Status::Critical;
@@ -49,9 +53,7 @@ pub fn status(report: &Report, fail_on: Severity) -> Status {
     if counts(Severity::Warning) || counts(Severity::Info) {
         return Status::Warning;
     }
-    let checks = &report.summary.checks;
-    let nothing_judged = checks.evaluated == 0 && !checks.unknown.is_empty();
-    if report.summary.servers.responded == 0 || nothing_judged { Status::Unknown } else { Status::Clear }
+    Status::Clear
 }
 
 #[cfg(test)]
@@ -84,8 +86,15 @@ mod tests {
         let mut report = samples::with(&[Severity::Critical]);
         report.findings[0].status = crate::finding::Status::Resolved;
         assert_eq!(status(&report, Severity::Warning), Status::Clear);
-        report.summary.checks.evaluated = 0;
-        report.summary.checks.unknown.push(samples::unknown("*", "no permission"));
+        // One server of three, and one check that could be judged, are something to go by.
+        report.summary.servers.responded = 1;
+        report.summary.checks.unknown.push(samples::unknown("*", "server n3 did not answer VARZ"));
+        assert_eq!(status(&report, Severity::Warning), Status::Clear);
+        report.judged = false;
         assert_eq!(status(&report, Severity::Warning), Status::Unknown);
+        // What fires then is about the agent alone.
+        let mut blind = samples::with(&[Severity::Critical]);
+        blind.judged = false;
+        assert_eq!(status(&blind, Severity::Warning), Status::Unknown);
     }
 }

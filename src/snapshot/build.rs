@@ -191,10 +191,13 @@ impl System {
         self.listed.retain(|(server, _)| *server != id);
         self.snapshot.coverage.missing.push(Missing {
             name: server.name,
-            id,
+            id: Some(id),
             cluster: server.cluster,
-            last_epoch: 0,
-            lame_duck: false,
+            version: server.version,
+            last_epoch: Some(0),
+            last_at: Some(at(-60)),
+            silent_epochs: 1,
+            ..Missing::default()
         });
         self
     }

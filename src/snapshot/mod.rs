@@ -9,6 +9,8 @@ mod coverage;
 mod events;
 mod follow_up;
 mod history;
+mod missing;
+mod pace;
 mod server;
 mod texts;
 
@@ -19,14 +21,17 @@ pub use connections::{
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
-pub use coverage::{Answer, Coverage, Endpoint, Gap, Missing};
+pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Shortfall};
 pub use events::{AccountEvents, Events};
 pub use follow_up::{ConnectionSubscriptions, FollowUp, FollowUpResults, SubscriptionShape};
 pub use history::{History, Sample, Trend, difference};
+pub use missing::Missing;
+pub use pace::Pace;
 pub use server::{Server, ServerVars, Version};
 
 use crate::text::Name;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// What one epoch learnt.
@@ -50,6 +55,8 @@ pub struct Snapshot {
     pub cost: Cost,
     /// Whether the gather was ended by its deadline, so that something is missing for want of time.
     pub cut: bool,
+    /// Whether the agent keeps up.
+    pub pace: Pace,
 }
 
 /// What a gather cost.
@@ -63,10 +70,21 @@ pub struct Cost {
     pub bytes: u64,
     /// Longest time from a request to the answer of one server, in milliseconds.
     pub slowest_server_ms: u64,
+    /// The longest time to an answer of each server, by its id, in milliseconds.
+    pub slowest: BTreeMap<Name, u64>,
     /// Answers dropped because the same server had answered already.
     pub duplicates: u64,
     /// Messages to the inbox that belong to no open request.
     pub strangers: u64,
+}
+
+impl Cost {
+    /// Notes how long a server took for an answer.
+    pub fn note_time(&mut self, server: &Name, took: Duration) {
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let slowest = self.slowest.entry(server.clone()).or_default();
+        *slowest = took.max(*slowest);
+    }
 }
 
 impl Snapshot {
@@ -82,6 +100,7 @@ impl Snapshot {
             coverage: Coverage::default(),
             cost: Cost::default(),
             cut: false,
+            pace: Pace::default(),
         }
     }
 
@@ -120,6 +139,15 @@ impl Snapshot {
             }
         }
         clusters
+    }
+
+    /// The servers whose version knows a request, by id: those that can be expected to answer it.
+    pub fn able(&self, endpoint: Endpoint) -> BTreeSet<Name> {
+        let knows = |server: &&Server| match (endpoint.since(), server.version) {
+            (Some(since), Some(version)) => version >= since,
+            _ => true,
+        };
+        self.servers.values().filter(knows).map(|server| server.id.clone()).collect()
     }
 
     /// The name of a server by its id; the id itself for one that is gone.

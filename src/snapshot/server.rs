@@ -21,6 +21,12 @@ impl Version {
     }
 }
 
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
 /// A server that answered STATSZ in this epoch.
 #[derive(Debug, Clone)]
 pub struct Server {

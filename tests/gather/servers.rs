@@ -50,7 +50,7 @@ async fn a_frozen_server_is_missing_and_all_others_are_whole() {
         assert_whole_but(&snapshot, &["n3"]);
         assert_eq!((clients(&snapshot, "n1"), clients(&snapshot, "n2")), (2, 3));
         assert_eq!(account(&snapshot, &cluster.account_id("A")).connections(), 5);
-        assert_eq!(snapshot.coverage.missing[0].last_epoch, 1);
+        assert_eq!(snapshot.coverage.missing[0].last_epoch, Some(1));
         assert!(!snapshot.coverage.missing[0].lame_duck);
     }
     cluster.resume(2);

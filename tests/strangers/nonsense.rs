@@ -136,6 +136,46 @@ async fn unreadable_events_are_noted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_heartbeat_of_a_server_that_never_answers_is_heard_and_garbage_is_noted() {
+    let mut system = System::start().await;
+    system.lens.patience = Duration::from_secs(2);
+    let impostor = system.impostor(|_| Vec::new()).await;
+    let subject = format!("$SYS.SERVER.{GHOST}.STATSZ");
+    // One that says another name than its subject is garbage, too.
+    for body in ["", "garbage", "{\"server\":{\"id\":\"N\"}}"] {
+        impostor.client().publish(subject.clone(), body.into()).await.unwrap();
+    }
+    let mut unusable = 0;
+    eventually("the garbage is noted", 60, async || {
+        let snapshot = system.sweep().await;
+        assert_eq!(snapshot.coverage.missing, []);
+        for note in &snapshot.coverage.notes {
+            let count = note.strip_suffix(" heartbeats of servers could not be used").unwrap();
+            unusable += count.parse::<u64>().unwrap();
+        }
+        if unusable == 3 { Ok(()) } else { Err(format!("{unusable}")) }
+    })
+    .await;
+    let heartbeat = json!({"server": server(GHOST, "ghost"), "statsz": {"start": "2026-01-01T00:00:00Z"}});
+    impostor.client().publish(subject, heartbeat.to_string().into()).await.unwrap();
+    let snapshot = eventually("it is missed", 60, async || {
+        let snapshot = system.sweep().await;
+        if snapshot.coverage.missing.is_empty() { Err("not yet".into()) } else { Ok(snapshot) }
+    })
+    .await;
+    let missing = &snapshot.coverage.missing[0];
+    assert_eq!((&*missing.name, missing.last_epoch, missing.heartbeats), ("ghost", None, true));
+    assert_eq!(missing.reason("VARZ"), "server ghost sends heartbeats but does not answer requests");
+    let goodbye = format!("$SYS.SERVER.{GHOST}.SHUTDOWN");
+    impostor.client().publish(goodbye, "{}".into()).await.unwrap();
+    eventually("it has left", 60, async || {
+        let missing = system.sweep().await.coverage.missing;
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_program_goes_on_judging() {
     let mut builder_clients = Vec::new();
     let cluster = crate::support::Cluster::operator(3)

@@ -92,7 +92,12 @@ pub struct Builder {
     leafs: Vec<String>,
     binary: Option<PathBuf>,
     extra: String,
+    edit: Option<Box<Edit>>,
+    peers: BTreeMap<usize, usize>,
 }
+
+/// Changes a server's configuration before it starts.
+type Edit = dyn Fn(usize, &mut ServerConf) + Send + Sync;
 
 impl Builder {
     pub(super) fn new(operator: bool, servers: usize) -> Self {
@@ -104,6 +109,8 @@ impl Builder {
             leafs: Vec::new(),
             binary: None,
             extra: String::new(),
+            edit: None,
+            peers: BTreeMap::new(),
         }
     }
     pub fn account(mut self, account: Account) -> Self {
@@ -128,6 +135,16 @@ impl Builder {
     /// More lines for the configuration file of every server.
     pub fn extra(mut self, lines: &str) -> Self {
         self.extra.push_str(lines);
+        self
+    }
+    /// Changes the configuration of each server, given its number, before it starts.
+    pub fn edit(mut self, edit: impl Fn(usize, &mut ServerConf) + Send + Sync + 'static) -> Self {
+        self.edit = Some(Box::new(edit));
+        self
+    }
+    /// How many servers of its cluster this server has routes to; all others, if nothing is said. Server 0 must reach all.
+    pub fn peers(mut self, server: usize, peers: usize) -> Self {
+        self.peers.insert(server, peers);
         self
     }
     /// Uses this nats-server instead of the default one.
@@ -188,7 +205,12 @@ impl Builder {
                         .collect(),
                 });
                 conf.leafnode_port = (index == 0 && !self.leafs.is_empty()).then_some(leaf_port);
-                plan.nodes.push(Node::new(conf, which, plan.dir.path()));
+                if let Some(edit) = &self.edit {
+                    edit(index, &mut conf);
+                }
+                let mut node = Node::new(conf, which, plan.dir.path());
+                node.peers = self.peers.get(&index).copied();
+                plan.nodes.push(node);
             }
         }
         for login in &self.leafs {

@@ -30,6 +30,8 @@ pub(super) struct Node {
     /// The cluster it belongs to; leafnode servers have `usize::MAX`.
     pub cluster: usize,
     pub paused: bool,
+    /// Servers of the cluster it has routes to; none for all others.
+    pub peers: Option<usize>,
     pub server: Option<Server>,
     file: PathBuf,
 }
@@ -37,7 +39,7 @@ pub(super) struct Node {
 impl Node {
     pub fn new(conf: ServerConf, cluster: usize, dir: &Path) -> Self {
         let file = dir.join(format!("{}.conf", conf.name));
-        Self { conf, cluster, paused: false, server: None, file }
+        Self { conf, cluster, paused: false, peers: None, server: None, file }
     }
 
     pub fn answers(&self) -> bool {
@@ -242,6 +244,17 @@ impl Cluster {
     /// Changes the limits of an account on all servers and waits until they have them.
     pub async fn set_limits(&mut self, account: &str, limits: Limits) {
         self.identities.set_limits(account, limits.0);
+        let access = self.identities.access();
+        for node in self.nodes.iter_mut().filter(|node| node.cluster != usize::MAX) {
+            node.conf.access = access.clone();
+            node.write();
+        }
+        self.reload().await;
+    }
+
+    /// Changes what the agent's user may publish to, in configuration-file mode, and waits until all servers have it.
+    pub async fn allow_agent(&mut self, publish: Vec<String>) {
+        self.identities.allow("SYS", "insights", publish);
         let access = self.identities.access();
         for node in self.nodes.iter_mut().filter(|node| node.cluster != usize::MAX) {
             node.conf.access = access.clone();

@@ -49,7 +49,8 @@ pub async fn formed(cluster: &Cluster) -> Result<(), String> {
     for answer in &varz {
         let name = answer["server"]["name"].as_str().unwrap_or_default();
         let node = members.iter().find(|n| n.conf.name == name).ok_or(format!("a stranger, {name}"))?;
-        let peers = members.iter().filter(|n| n.cluster == node.cluster).count() - 1;
+        let others = members.iter().filter(|n| n.cluster == node.cluster).count() - 1;
+        let peers = node.peers.unwrap_or(others);
         let routes = answer["data"]["routes"].as_u64().unwrap_or(0);
         let needed = routes_needed(&answer["data"], peers as u64);
         // More is fine: the routes to a paused server stay until its pings are missed.

@@ -163,6 +163,15 @@ impl Identities {
         }
     }
 
+    pub fn allow(&mut self, account: &str, user: &str, publish: Vec<String>) {
+        let Source::File(accounts) = &mut self.source else {
+            panic!("permissions change in configuration-file mode only");
+        };
+        let users =
+            accounts.iter_mut().filter(|known| known.name == account).flat_map(|known| &mut known.users);
+        users.into_iter().find(|known| known.user == user).expect("the user").publish = publish;
+    }
+
     pub fn account_id(&self, name: &str) -> String {
         match &self.source {
             Source::Operator { accounts, .. } => {

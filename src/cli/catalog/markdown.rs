@@ -59,8 +59,10 @@ pub(super) fn show(cards: &[Card]) -> String {
                 let _ = writeln!(out, "| `{key}` | {} |", in_row(description));
             }
         }
-        let needs = card.needs.join(", ");
-        let _ = write!(out, "\nNothing can be judged without the answers to: {needs}.");
+        let _ = match card.needs.join(", ").as_str() {
+            "" => write!(out, "\nIt needs no answer, and is judged in every epoch."),
+            needs => write!(out, "\nNothing can be judged without the answers to: {needs}."),
+        };
         if !card.evidence_from.is_empty() {
             let _ = write!(out, " The evidence is completed by: {}.", card.evidence_from.join(", "));
         }

@@ -34,7 +34,8 @@ pub(super) fn show(cards: &[Card], width: u16) -> String {
             out.push_str(text.trim_start());
         }
         fields(&mut out, "EVIDENCE", &card.evidence, width);
-        let _ = writeln!(out, "\nNEEDS\n  {}", card.needs.join(", "));
+        let needs = if card.needs.is_empty() { "no answer".into() } else { card.needs.join(", ") };
+        let _ = writeln!(out, "\nNEEDS\n  {needs}");
         if !card.evidence_from.is_empty() {
             let _ = writeln!(out, "  for the evidence also {}", card.evidence_from.join(", "));
         }

@@ -169,6 +169,7 @@ impl OneSweep<'_> {
                 }
             };
             self.tally.answer(bytes, took);
+            self.tally.time(&server, took);
             match folding.add(body, &self.source, place, took).await {
                 Ok(page) => {
                     let before = self.all.learnt().learn(&server, page.measured);

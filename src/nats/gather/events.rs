@@ -1,20 +1,28 @@
 //! Events of the system account, folded as they come and taken once an epoch.
 
 use super::roster::ServerEvent;
+use super::{cluster_of, name_of};
 use crate::nats::connect::Connection;
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::InboxError;
-use crate::snapshot::Events;
-use crate::text::{NAME_BYTES, bounded};
+use crate::snapshot::{Answer, Events};
+use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::event::disconnect;
+use crate::wire::statsz::heartbeat;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::task::AbortOnDropHandle;
 
 /// What the agent listens to.
-pub(super) const EVENT_SUBJECTS: [&str; 3] =
-    ["$SYS.ACCOUNT.*.DISCONNECT", "$SYS.SERVER.*.SHUTDOWN", "$SYS.SERVER.*.LAMEDUCK"];
+pub(super) const EVENT_SUBJECTS: [&str; 4] = [
+    "$SYS.ACCOUNT.*.DISCONNECT",
+    "$SYS.SERVER.*.SHUTDOWN",
+    "$SYS.SERVER.*.LAMEDUCK",
+    // The heartbeats: each server publishes one every 10 s.
+    "$SYS.SERVER.*.STATSZ",
+];
 
 /// Announcements kept between two epochs; a rolling restart of a thousand servers has two thousand.
 const ANNOUNCEMENTS: usize = 10_000;
@@ -23,6 +31,21 @@ const ANNOUNCEMENTS: usize = 10_000;
 struct Folded {
     disconnects: Events,
     servers: Vec<ServerEvent>,
+    /// Name and cluster of each server that published a heartbeat, by its id.
+    heartbeats: BTreeMap<Name, (Name, Option<Name>)>,
+    /// Heartbeats that could not be read, or were of too many servers.
+    lost_heartbeats: u64,
+}
+
+impl Folded {
+    fn hear(&mut self, id: Name, payload: &[u8]) {
+        let told = heartbeat(payload).ok().filter(|server| *server.id == *id);
+        let Some(server) = told.filter(|_| self.heartbeats.len() < ANNOUNCEMENTS) else {
+            self.lost_heartbeats += 1;
+            return;
+        };
+        self.heartbeats.insert(id, (name_of(&server), cluster_of(&server)));
+    }
 }
 
 /// The reader of events. Dropping it ends it.
@@ -71,26 +94,30 @@ impl EventReader {
     }
 
     /// Disconnects since the last call, and whether all of them were seen.
-    pub(super) fn take_disconnects(&mut self) -> (Events, Result<(), String>) {
+    pub(super) fn take_disconnects(&mut self) -> (Events, Answer) {
         let events = std::mem::take(&mut lock(&self.folded).disconnects);
         let noticed = &self.noticed;
         let (disconnects, drops) = (noticed.disconnects(), noticed.drops());
         let seen = if noticed.subscription_denied(EVENT_SUBJECTS[0]) {
-            Err(format!("this agent's user may not subscribe to {}", EVENT_SUBJECTS[0]))
+            Answer::Denied(EVENT_SUBJECTS[0].into())
         } else if disconnects != self.disconnects_before {
-            Err("the agent's connection was lost for a while".into())
+            Answer::Partial("the agent's connection was lost for a while".into())
         } else if drops != self.drops_before {
-            Err("the client dropped messages".into())
+            Answer::Partial("the client dropped messages".into())
         } else {
-            Ok(())
+            Answer::Complete
         };
         (self.disconnects_before, self.drops_before) = (disconnects, drops);
         (events, seen)
     }
 
-    /// What servers announced since the last call.
-    pub(super) fn take_server_events(&self) -> Vec<ServerEvent> {
-        std::mem::take(&mut lock(&self.folded).servers)
+    /// What servers announced since the last call, and how many heartbeats were of no use.
+    pub(super) fn take_server_events(&self) -> (Vec<ServerEvent>, u64) {
+        let mut folded = lock(&self.folded);
+        let mut events = std::mem::take(&mut folded.servers);
+        let heard = std::mem::take(&mut folded.heartbeats).into_iter();
+        events.extend(heard.map(|(id, (name, cluster))| ServerEvent::Heartbeat { id, name, cluster }));
+        (events, std::mem::take(&mut folded.lost_heartbeats))
     }
 }
 
@@ -111,7 +138,9 @@ async fn read(subscriptions: Vec<Subscriber>, folded: Arc<Mutex<Folded>>) {
             continue;
         };
         let id = bounded(id, NAME_BYTES);
-        if folded.servers.len() < ANNOUNCEMENTS {
+        if what == "STATSZ" {
+            folded.hear(id, &message.payload);
+        } else if folded.servers.len() < ANNOUNCEMENTS {
             match what {
                 "SHUTDOWN" => folded.servers.push(ServerEvent::Shutdown(id)),
                 "LAMEDUCK" => folded.servers.push(ServerEvent::LameDuck(id)),

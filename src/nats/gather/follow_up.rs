@@ -5,7 +5,9 @@ use super::ask_one::ask_one;
 use super::scatter::{Request, Scatter, Wait};
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{ConnectionSubscriptions, FollowUp, Snapshot, SubscriptionShape, TopCounter};
+use crate::snapshot::{
+    Answer, ConnectionSubscriptions, Endpoint, FollowUp, Snapshot, SubscriptionShape, TopCounter,
+};
 use crate::text::{Name, TEXT_BYTES, bounded};
 use crate::wire::WireError;
 use crate::wire::connz::{Connection, ConnzOptions, PageHead, parse};
@@ -95,6 +97,7 @@ async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, 
     }
     let mut shapes = Vec::new();
     for (server, of_server) in answers {
+        snapshot.coverage.note(Endpoint::AccountConnz, &server, Answer::Complete);
         let row = |(cid, shape)| ConnectionSubscriptions { server: server.clone(), cid, shape };
         shapes.extend(of_server.into_iter().map(row));
     }

@@ -7,6 +7,7 @@ mod account_counts;
 mod accounts;
 mod ask_one;
 mod connections;
+mod denials;
 mod events;
 mod follow_up;
 mod lanes;
@@ -29,10 +30,11 @@ mod world;
 
 use super::connect::Connection;
 use super::inbox::{Inbox, InboxError};
-use crate::snapshot::{AccountLimits, Answer, ConnectionFold, Endpoint, FoldRules, FollowUp, Snapshot};
+use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
 use accounts::AccountCache;
+use denials::Denials;
 use events::EventReader;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
@@ -100,6 +102,7 @@ pub struct Gatherer {
     inbox: Inbox,
     events: EventReader,
     roster: Roster,
+    denials: Denials,
     accounts: AccountCache,
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
@@ -128,6 +131,7 @@ impl Gatherer {
             inbox,
             events,
             roster: Roster::default(),
+            denials: Denials::default(),
             accounts: AccountCache::default(),
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
@@ -149,13 +153,23 @@ impl Gatherer {
         self.declared = limits;
     }
 
+    /// Takes over what the self-test found to be denied, of what is asked and listened to here.
+    pub fn note_denied(&mut self, publish: &[String], subscribe: &[String]) {
+        let connects = self.inbox.carrier().events().connects();
+        self.denials.note(publish, subscribe, connects);
+    }
+
     /// One sweep. It never fails: what did not come stands in the coverage.
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
         self.note_own_connection();
+        self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
-        let ended = self.events.take_server_events();
-        self.roster.apply(&ended);
+        let (events, lost) = self.events.take_server_events();
+        self.roster.apply(events, plan.taken_at);
+        if lost > 0 {
+            snapshot.coverage.notes.push(format!("{lost} heartbeats of servers could not be used"));
+        }
         self.since = std::mem::take(&mut self.last_page_at);
         self.note_what_is_not_asked(plan, &mut snapshot);
 
@@ -168,8 +182,7 @@ impl Gatherer {
         if !late.is_empty() {
             self.round(plan, &mut snapshot, &late, &folding, true).await;
         }
-        roll_call.close(&mut snapshot);
-        snapshot.coverage.missing = self.roster.missing(&snapshot);
+        roll_call.close(&self.inbox, &mut self.roster, &mut snapshot);
         self.take_connections(plan, &mut snapshot, folding.end());
         if self.asks_accounts(plan) {
             accounts::note_unread(&mut snapshot);
@@ -178,10 +191,13 @@ impl Gatherer {
             snapshot.system_account = account.clone();
         }
         self.take_events(&mut snapshot);
-        self.roster.learn(&snapshot, plan.epoch);
+        self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         learnt.retain(&self.roster.ids());
         self.count_strangers(&mut snapshot);
+        let Snapshot { servers, coverage, .. } = &mut snapshot;
+        coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);
+        self.denials.take(self.inbox.carrier().events(), coverage);
         self.note_cut(plan, &mut snapshot);
         snapshot
     }
@@ -193,6 +209,7 @@ impl Gatherer {
         }
         follow_up::run(&self.inbox, plan, snapshot, wanted, &self.since).await;
         self.count_strangers(snapshot);
+        self.denials.take(self.inbox.carrier().events(), &mut snapshot.coverage);
         if !snapshot.cut {
             self.note_cut(plan, snapshot);
         }
@@ -281,9 +298,8 @@ impl Gatherer {
                 snapshot.coverage.notes.push(format!("{unread} disconnect events {what}"));
             }
         }
-        let answer = seen.map_or_else(Answer::Partial, |()| Answer::Complete);
         for id in snapshot.servers.keys() {
-            snapshot.coverage.note(Endpoint::Events, id, answer.clone());
+            snapshot.coverage.note(Endpoint::Events, id, seen.clone());
         }
     }
 
@@ -299,6 +315,11 @@ impl Gatherer {
             self.drops_before = drops;
         }
     }
+}
+
+fn cluster_of(info: &ServerInfo) -> Option<Name> {
+    let cluster = info.cluster.as_deref().filter(|name| !name.is_empty());
+    cluster.map(|name| bounded(name, NAME_BYTES))
 }
 
 fn name_of(info: &ServerInfo) -> Name {

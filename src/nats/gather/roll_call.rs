@@ -1,11 +1,12 @@
 //! Who is there. The question stays open for the whole epoch: nobody waits for servers that nobody knows yet, and those
 //! that answer late are asked for the rest in a second round.
 
+use super::roster::{Neighbours, Peers, Roster};
 use super::scatter::{Request, Scatter, Wait};
-use super::{Plan, name_of};
+use super::{Plan, cluster_of, name_of};
 use crate::nats::inbox::Inbox;
 use crate::snapshot::{Answer, Endpoint, Server, Snapshot, Version};
-use crate::text::{NAME_BYTES, Name, bounded};
+use crate::text::Name;
 use crate::wire::WireError;
 use crate::wire::envelope::ServerInfo;
 use crate::wire::statsz::{self, Statsz};
@@ -20,6 +21,10 @@ pub(super) struct RollCall {
     asked: Scatter<Statsz>,
     /// Those that are in the snapshot.
     met: BTreeSet<Name>,
+    /// Whom they name.
+    peers: Peers,
+    /// Whether the agent's connection stood when it was asked, and how often it had been lost by then.
+    connection: (bool, u64),
 }
 
 impl RollCall {
@@ -34,7 +39,10 @@ impl RollCall {
             awaited: known,
             others: None,
         };
-        Self { asked: Scatter::ask(inbox, plan, request).await, met: BTreeSet::new() }
+        let events = inbox.carrier().events();
+        let connection = (events.connected(), events.disconnects());
+        let asked = Scatter::ask(inbox, plan, request).await;
+        Self { asked, met: BTreeSet::new(), peers: Peers::new(), connection }
     }
 
     /// Waits until all known servers have answered; if there are none, or some do not, until it has been quiet for a while.
@@ -57,12 +65,22 @@ impl RollCall {
         self.enter(snapshot, heard)
     }
 
-    /// Closes the question.
-    pub(super) fn close(mut self, snapshot: &mut Snapshot) {
+    /// Closes the question, and tells who is missing.
+    pub(super) fn close(mut self, inbox: &Inbox, roster: &mut Roster, snapshot: &mut Snapshot) {
+        let (stood, lost_before) = self.connection;
+        let mut asked = stood && inbox.carrier().events().disconnects() == lost_before;
         if let Some(subject) = self.asked.denied.take() {
-            snapshot.coverage.notes.push(format!("this agent's user may not publish to {subject}"));
+            let why = format!("this agent's user may not publish to {subject}");
+            snapshot.coverage.not_asked.insert(Endpoint::Statsz, why.clone());
+            snapshot.coverage.notes.push(why);
+            asked = false;
         }
         std::mem::take(&mut self.asked.tally).add_to(snapshot);
+        snapshot.coverage.missing = roster.call(snapshot, &self.peers, asked);
+        if roster.full() {
+            let note = "servers or heartbeats tell of more servers than are remembered without an answer";
+            snapshot.coverage.notes.push(note.into());
+        }
     }
 
     fn enter(&mut self, snapshot: &mut Snapshot, heard: Heard) -> BTreeSet<Name> {
@@ -71,11 +89,13 @@ impl RollCall {
             if !self.met.insert(id.clone()) {
                 continue;
             }
-            let cluster = info.cluster.as_deref().filter(|name| !name.is_empty());
+            if let Ok(statsz) = &answer {
+                self.peers.insert(name_of(&info), Neighbours::of(&statsz.routes, &statsz.gateways));
+            }
             let server = Server {
                 id: id.clone(),
                 name: name_of(&info),
-                cluster: cluster.map(|name| bounded(name, NAME_BYTES)),
+                cluster: cluster_of(&info),
                 version: Version::parse(&info.ver),
                 start: answer.as_ref().ok().and_then(|statsz| timestamp(&statsz.start)),
                 now: timestamp(&info.time),

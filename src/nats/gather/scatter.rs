@@ -203,6 +203,7 @@ impl<T: Send + 'static> Scatter<T> {
                 self.waiting -= usize::from(expected);
                 self.failed += usize::from(outcome.is_err());
                 self.tally.answer(size, took);
+                self.tally.time(&id, took);
             }
             (Some(Err(_)), Ok(())) => {
                 self.failed -= 1;

@@ -1,6 +1,7 @@
 //! What a part of the gather cost and met, until it is added to the snapshot.
 
 use crate::snapshot::{Cost, Snapshot};
+use crate::text::Name;
 use std::time::Duration;
 
 /// Costs and sentences of one part of the gather; parts run at the same time.
@@ -22,6 +23,11 @@ impl Tally {
         self.cost.bytes += bytes;
         let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         self.cost.slowest_server_ms = self.cost.slowest_server_ms.max(took);
+    }
+
+    /// How long a server took for it.
+    pub(super) fn time(&mut self, server: &Name, took: Duration) {
+        self.cost.note_time(server, took);
     }
 
     /// Bytes of one answer on average, if there was any.
@@ -55,6 +61,10 @@ impl Tally {
         self.cost.slowest_server_ms = self.cost.slowest_server_ms.max(cost.slowest_server_ms);
         self.cost.duplicates += cost.duplicates;
         self.cost.strangers += cost.strangers;
+        for (server, took) in cost.slowest {
+            let slowest = self.cost.slowest.entry(server).or_default();
+            *slowest = took.max(*slowest);
+        }
         notes.into_iter().for_each(|note| self.note(note));
     }
 

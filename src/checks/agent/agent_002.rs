@@ -1,0 +1,172 @@
+//! AGENT_002: the agent's user may not use a subject that the checks need.
+
+use crate::check::{
+    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
+    Thresholds, Validate, Verdict, count,
+};
+use crate::snapshot::{Denied, Endpoint};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// See [`Rule::META`].
+pub(super) struct DeniedSubject;
+
+/// It has no thresholds.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// `publish` or `subscribe`.
+    verb: &'static str,
+    /// Checks that can judge nothing without it; those that the configuration disables are among them.
+    blind: Vec<&'static str>,
+    /// Checks that judge without it, with less evidence.
+    evidence_missing: Vec<&'static str>,
+}
+
+impl Rule for DeniedSubject {
+    const META: Meta = Meta {
+        id: "AGENT_002",
+        name: "Denied Subject",
+        severity: Severity::Warning,
+        category: Category::Health,
+        kind: Kind::Operational,
+        entity: EntityType::Subject,
+        group: None,
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        rule: "The agent's user may not publish or subscribe to a subject that an enabled check needs.",
+        why: "A server answers a request that is not allowed with silence, and tells only the client library on the \
+              side. The checks that need the answers are unknown, so that what they would find stays hidden.\n\n\
+              The subject is named as it has to be allowed, with `*` for `PING`, for ids and for accounts. The finding \
+              ends when a server answers, or when the agent has connected again and is no longer refused.",
+        remedy: &[
+            "Give the agent's user what `insights-agent permissions` prints, and push the user or reload the servers.",
+            "If the subject is to stay denied, disable the checks that need it.",
+        ],
+        needs: &[],
+        evidence_from: &[],
+        scope: Scope::System,
+        partial: Partial::CanFire,
+    };
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+        context.now.coverage.denied.iter().map(verdict).collect()
+    }
+}
+
+fn verdict(denied: &Denied) -> Verdict {
+    let Denied { subject, subscribe } = denied;
+    let asked = Endpoint::ALL.into_iter().find(|endpoint| endpoint.subject() == Some(&**subject));
+    // Of the subscriptions, one brings disconnects; the others tell why a server left, or that it is there.
+    let endpoint = asked.or_else(|| subject.starts_with("$SYS.ACCOUNT.").then_some(Endpoint::Events));
+    let with = |needs: fn(&crate::check::Meta) -> &'static [Endpoint]| {
+        let of = crate::checks::catalogue().map(|entry| entry.meta);
+        of.filter(|meta| endpoint.is_some_and(|endpoint| needs(meta).contains(&endpoint)))
+            .map(|meta| meta.id)
+            .collect::<Vec<_>>()
+    };
+    let everything = [Some(Endpoint::Statsz), Some(Endpoint::Varz)].contains(&endpoint);
+    let mut evidence = Evidence {
+        verb: if *subscribe { "subscribe" } else { "publish" },
+        blind: if everything { with_needs() } else { with(|meta| meta.needs) },
+        evidence_missing: if everything { Vec::new() } else { with(|meta| meta.evidence_from) },
+    };
+    if endpoint.is_none() {
+        evidence.evidence_missing.push("AGENT_001");
+    }
+    let blind = evidence.blind.len() as u64;
+    let effect = match blind {
+        0 => "evidence is missing without it".to_owned(),
+        1 => format!("{} can judge nothing without it", evidence.blind[0]),
+        _ => format!("{} can judge nothing without it", count(blind, "check")),
+    };
+    let summary = format!("the agent's user may not {} to {subject}: {effect}", evidence.verb);
+    let remediation = vec![
+        format!(
+            "Allow the agent's user to {} to `{subject}`: `insights-agent permissions` prints the whole user, for \
+             nats-server's configuration or for nsc.",
+            evidence.verb
+        ),
+        "If it is to stay denied, disable the checks that need it, so that they are no longer unknown."
+            .into(),
+    ];
+    let observed = Observed::count(blind, 0, "checks");
+    Verdict::firing(Entity::subject(subject), summary, observed, &evidence, remediation)
+}
+
+/// The checks that need any answer: without the roll call, or without what tells the clusters, none can judge.
+fn with_needs() -> Vec<&'static str> {
+    let metas = crate::checks::catalogue().map(|entry| entry.meta);
+    metas.filter(|meta| !meta.needs.is_empty()).map(|meta| meta.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Firing, Judgement, Standing};
+    use crate::checks::laws::{judge, only};
+    use crate::snapshot::build::System;
+    use serde_json::{Value, json};
+
+    fn denied(subject: &str, subscribe: bool) -> Judgement {
+        let denied = Denied { subject: subject.into(), subscribe };
+        judge::<DeniedSubject>(
+            &System::of(1).with(|snapshot| snapshot.coverage.denied = [denied].into()).done(),
+        )
+    }
+
+    fn names(firing: &Firing, key: &str) -> Vec<String> {
+        let names = firing.evidence[key].as_array().unwrap().iter();
+        names.map(|name| Value::as_str(name).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_denied_request_names_the_checks_that_are_blind() {
+        let judgement = denied("$SYS.REQ.SERVER.*.CONNZ", false);
+        let (entity, firing) = only(&judgement);
+        assert_eq!(entity, &Entity::subject(&"$SYS.REQ.SERVER.*.CONNZ".into()));
+        assert!(names(firing, "blind").contains(&"USER_002".to_owned()), "{firing:?}");
+        assert!(names(firing, "evidence_missing").contains(&"SERVER_011".to_owned()), "{firing:?}");
+        assert!(firing.summary.contains("may not publish to $SYS.REQ.SERVER.*.CONNZ"), "{}", firing.summary);
+        let roll_call = denied("$SYS.REQ.SERVER.*.STATSZ", false);
+        assert!(names(only(&roll_call).1, "blind").contains(&"ACCOUNTS_001".to_owned()));
+    }
+
+    #[test]
+    fn a_denied_subscription_is_told_as_one() {
+        let judgement = denied("$SYS.SERVER.*.LAMEDUCK", true);
+        let firing = only(&judgement).1;
+        assert_eq!(
+            firing.evidence,
+            json!({"verb": "subscribe", "blind": [], "evidence_missing": ["AGENT_001"]})
+        );
+        assert_eq!(
+            firing.summary,
+            "the agent's user may not subscribe to $SYS.SERVER.*.LAMEDUCK: evidence is missing without it"
+        );
+        let events = denied("$SYS.ACCOUNT.*.DISCONNECT", true);
+        let all = [names(only(&events).1, "blind"), names(only(&events).1, "evidence_missing")].concat();
+        assert!(!all.is_empty() && !all.contains(&"AGENT_001".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn it_is_judged_when_nobody_answers_and_clear_when_nothing_is_denied() {
+        let denied = Denied { subject: "$SYS.REQ.SERVER.*.STATSZ".into(), subscribe: false };
+        let nobody = System::of(0).with(|snapshot| snapshot.coverage.denied = [denied].into()).done();
+        assert_eq!(judge::<DeniedSubject>(&nobody).firing.len(), 1);
+        let judgement = judge::<DeniedSubject>(&System::of(1).done());
+        assert_eq!(judgement.standing(&Entity::subject(&"x".into())), Standing::Clear);
+    }
+}

@@ -1,0 +1,274 @@
+use super::*;
+use crate::snapshot::build::{System, at};
+
+/// A system of which an epoch sees these servers, all of the cluster `east`.
+fn see(second: i64, servers: &[&str]) -> Snapshot {
+    let mut system = System::of(0).at(second);
+    servers.iter().for_each(|name| system.add_server(name, Some("east")));
+    let mut snapshot = system.done();
+    snapshot.epoch = u64::try_from(second).unwrap();
+    snapshot
+}
+
+/// Who names whom: `n1: n2 n3, n2: n1`.
+fn routes(text: &str) -> Peers {
+    let mut peers = Peers::new();
+    for part in text.split(", ").filter(|part| !part.is_empty()) {
+        let (by, names) = part.split_once(": ").unwrap();
+        let routes = names.split(' ').map(Name::from).collect();
+        peers.insert(by.into(), Neighbours { routes, gateways: BTreeSet::new() });
+    }
+    peers
+}
+
+/// What an epoch brings, and who is missed then: `name` or `name (silent for this many epochs)`.
+struct Epoch {
+    events: Vec<ServerEvent>,
+    answer: &'static [&'static str],
+    routes: &'static str,
+    missing: &'static [&'static str],
+}
+
+fn epoch(answer: &'static [&'static str], routes: &'static str, missing: &'static [&'static str]) -> Epoch {
+    Epoch { events: Vec::new(), answer, routes, missing }
+}
+
+impl Epoch {
+    fn after(mut self, event: ServerEvent) -> Self {
+        self.events.push(event);
+        self
+    }
+}
+
+fn shutdown(name: &str) -> ServerEvent {
+    ServerEvent::Shutdown(format!("ID-{name}").into())
+}
+
+fn lame_duck(name: &str) -> ServerEvent {
+    ServerEvent::LameDuck(format!("ID-{name}").into())
+}
+
+fn heartbeat(name: &str) -> ServerEvent {
+    let id = format!("ID-{name}").into();
+    ServerEvent::Heartbeat { id, name: name.into(), cluster: Some("east".into()) }
+}
+
+fn told(missing: &Missing) -> String {
+    let mut text = format!("{} {}", missing.name, missing.silent_epochs);
+    if missing.lame_duck {
+        text += " lame";
+    }
+    if missing.heartbeats {
+        text += " heard";
+    }
+    for by in &missing.named_by {
+        text += &format!(" <-{by}");
+    }
+    text
+}
+
+/// Runs epochs ten seconds apart.
+fn run(epochs: Vec<Epoch>) -> Roster {
+    let mut roster = Roster::default();
+    for (number, epoch) in (1..).zip(epochs) {
+        let snapshot = see(number * 10, epoch.answer);
+        roster.apply(epoch.events, snapshot.taken_at);
+        let missing: Vec<String> =
+            roster.call(&snapshot, &routes(epoch.routes), true).iter().map(told).collect();
+        assert_eq!(missing, epoch.missing, "epoch {number}");
+        roster.learn(&snapshot);
+    }
+    roster
+}
+
+const ALL: &[&str] = &["n1", "n2", "n3"];
+const TWO: &[&str] = &["n1", "n2"];
+const MESH: &str = "n1: n2 n3, n2: n1 n3, n3: n1 n2";
+
+#[test]
+fn a_crashed_server_is_missed_until_it_answers_under_its_name() {
+    let roster = run(vec![
+        epoch(ALL, MESH, &[]),
+        epoch(TWO, "n1: n2 n3, n2: n1", &["n3 1 <-n1"]),
+        epoch(TWO, "n1: n2, n2: n1", &["n3 2"]),
+        epoch(TWO, "n1: n2, n2: n1", &["n3 3"]),
+        epoch(ALL, MESH, &[]),
+        epoch(TWO, "", &["n3 1"]),
+    ]);
+    assert_eq!(roster.ids().len(), 3);
+}
+
+#[test]
+fn who_left_in_order_is_not_missed_even_if_a_route_to_it_lingers() {
+    let gone = run(vec![
+        epoch(ALL, MESH, &[]),
+        epoch(TWO, "n1: n2 n3, n2: n1", &[]).after(shutdown("n3")),
+        epoch(TWO, "n1: n2 n3, n2: n1", &[]).after(heartbeat("n3")),
+        epoch(TWO, "n1: n2, n2: n1", &[]),
+    ]);
+    assert_eq!(gone.ids().len(), 2);
+    // Of an earlier boot.
+    let old = ServerEvent::Shutdown("ID-n3-before".into());
+    run(vec![epoch(ALL, MESH, &[]), epoch(TWO, "", &["n3 1"]).after(old)]);
+    // It comes up again, and hangs.
+    run(vec![
+        epoch(ALL, MESH, &[]),
+        epoch(TWO, "", &[]).after(shutdown("n3")),
+        epoch(TWO, "n1: n2 n3", &[]),
+        epoch(TWO, "n1: n2 n3", &["n3 1 <-n1"]),
+    ]);
+}
+
+#[test]
+fn a_lame_duck_is_explained_until_its_routes_are_gone() {
+    let roster = run(vec![
+        epoch(ALL, MESH, &[]),
+        epoch(TWO, "n1: n2 n3, n2: n1 n3", &["n3 1 lame <-n1 <-n2"]).after(lame_duck("n3")),
+        epoch(TWO, "n1: n2 n3, n2: n1", &["n3 2 lame <-n1"]),
+        epoch(TWO, "n1: n2, n2: n1", &[]),
+        epoch(ALL, MESH, &[]),
+        // It was over before anybody looked.
+        epoch(TWO, "n1: n2, n2: n1", &[]).after(lame_duck("n3")),
+    ]);
+    assert_eq!(roster.ids().len(), 2);
+    // Who names it no longer answers: nothing tells that it has ended.
+    run(vec![
+        epoch(ALL, "n2: n3", &[]),
+        epoch(TWO, "n2: n3", &["n3 1 lame <-n2"]).after(lame_duck("n3")),
+        epoch(&["n1"], "", &["n2 1", "n3 2 lame"]),
+        epoch(TWO, "", &[]),
+    ]);
+    // It was restarted before its time was over.
+    let back = ServerEvent::Heartbeat { id: "NEW".into(), name: "n3".into(), cluster: None };
+    let roster = run(vec![
+        epoch(ALL, MESH, &[]),
+        epoch(TWO, "n1: n3", &["n3 1 lame <-n1"]).after(lame_duck("n3")),
+        epoch(TWO, "n1: n3", &["n3 2 heard <-n1"]).after(back),
+    ]);
+    assert!(roster.ids().contains("NEW"));
+}
+
+#[test]
+fn a_lame_duck_without_routes_is_waited_for_an_hour() {
+    let mut roster = Roster::default();
+    let none = Peers::new();
+    roster.call(&see(0, TWO), &none, true);
+    roster.apply(vec![lame_duck("n2")], at(10));
+    assert_eq!(roster.call(&see(10, &["n1"]), &none, true).len(), 1);
+    assert_eq!(roster.ids().len(), 1, "nobody waits for it");
+    assert_eq!(roster.call(&see(3609, &["n1"]), &none, true).len(), 1);
+    assert_eq!(roster.call(&see(3610, &["n1"]), &none, true), []);
+}
+
+#[test]
+fn a_star_hides_servers_that_its_hub_names() {
+    // The agent is at the spoke n1; n2 is the hub.
+    run(vec![
+        epoch(TWO, "n1: n2, n2: n1 n3", &["n3 1 <-n2"]),
+        epoch(TWO, "n1: n2, n2: n1 n3", &["n3 2 <-n2"]),
+        // The hub falls silent: n3 did not end by that.
+        epoch(&["n1"], "", &["n2 1", "n3 3"]),
+        // The hub is back and names it no more.
+        epoch(TWO, "n1: n2, n2: n1", &[]),
+        // The hub leaves in order, and nobody else would know.
+        epoch(TWO, "n1: n2, n2: n1 n3", &["n3 1 <-n2"]),
+        epoch(&["n1"], "", &[]).after(shutdown("n2")),
+    ]);
+}
+
+#[test]
+fn a_server_that_only_sends_heartbeats_is_missed() {
+    run(vec![
+        epoch(TWO, "", &["n3 1 heard"]).after(heartbeat("n3")),
+        epoch(TWO, "", &["n3 2 heard"]),
+        epoch(TWO, "", &["n3 3 heard"]),
+        epoch(TWO, "", &["n3 4 heard"]),
+        epoch(TWO, "", &["n3 5"]),
+        epoch(ALL, "", &[]).after(heartbeat("n3")),
+        // The heartbeat came before it fell silent.
+        epoch(TWO, "", &["n3 1"]).after(heartbeat("n3")),
+        epoch(TWO, "", &["n3 2 heard"]).after(heartbeat("n3")),
+        epoch(TWO, "", &[]).after(shutdown("n3")),
+    ]);
+}
+
+#[test]
+fn epochs_without_any_answer_say_nothing_about_one_server() {
+    let mut roster = Roster::default();
+    roster.call(&see(0, ALL), &Peers::new(), true);
+    for (second, answer, asked) in [(10, &[][..], true), (20, TWO, false), (30, &[], false)] {
+        let missing = roster.call(&see(second, answer), &Peers::new(), asked);
+        assert!(
+            !missing.is_empty() && missing.iter().all(|missing| missing.silent_epochs == 0),
+            "{missing:?}"
+        );
+    }
+    let missing = roster.call(&see(40, TWO), &Peers::new(), true);
+    assert_eq!((missing[0].silent_epochs, missing[0].last_epoch), (1, Some(0)));
+}
+
+#[test]
+fn a_silent_server_is_forgotten_after_a_day_unless_others_name_it() {
+    for (named, expected) in [("", 0), ("n1: n3", 1)] {
+        let mut roster = Roster::default();
+        roster.call(&see(0, ALL), &Peers::new(), true);
+        let day = FORGET.whole_seconds();
+        for second in [10, 9 + day] {
+            assert_eq!(roster.call(&see(second, TWO), &routes(named), true).len(), 1);
+        }
+        // Not by an epoch in which nobody answers.
+        assert_eq!(roster.call(&see(10 + day, &[]), &Peers::new(), true).len(), 3);
+        assert_eq!(roster.call(&see(10 + day, TWO), &routes(named), true).len(), expected);
+    }
+}
+
+#[test]
+fn a_nameless_server_goes_by_its_id_and_is_forgotten_after_a_while() {
+    let mut nameless = see(0, &["x"]);
+    nameless.servers.values_mut().for_each(|server| server.name = server.id.clone());
+    let mut roster = Roster::default();
+    assert_eq!(roster.call(&nameless, &routes("ID-x: n1"), true).len(), 1);
+    let of = |missing: &[Missing]| missing.iter().any(|missing| *missing.name == *"ID-x");
+    for second in 1..i64::try_from(NAMELESS_EPOCHS).unwrap() {
+        assert!(of(&roster.call(&see(second, &["n1"]), &Peers::new(), true)), "{second}");
+    }
+    assert!(of(&roster.call(&see(20, &["n1"]), &routes("n1: ID-x"), true)));
+    assert!(!of(&roster.call(&see(21, &["n1"]), &Peers::new(), true)));
+    // Known by name, and called by its id in a route.
+    assert_eq!(roster.call(&see(22, TWO), &routes("n1: ID-n2"), true), []);
+    let missing = roster.call(&see(23, &["n1"]), &routes("n1: ID-n2"), true);
+    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n2 1 <-n1"]);
+}
+
+#[test]
+fn a_cluster_that_only_gateways_name_is_missed_as_a_whole() {
+    let peers = |gateways: &[&str]| {
+        let gateways = gateways.iter().map(|name| Name::from(*name)).collect();
+        Peers::from([("n1".into(), Neighbours { routes: BTreeSet::new(), gateways })])
+    };
+    let mut roster = Roster::default();
+    let missing = roster.call(&see(0, &["n1"]), &peers(&["west"]), true);
+    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["*/west 1 <-n1"]);
+    assert!(missing[0].is_cluster() && missing[0].cluster.as_deref() == Some("west"));
+    let mut both = System::of(1);
+    both.add_server("w1", Some("west"));
+    let both = both.done();
+    assert_eq!(roster.call(&both, &peers(&["west"]), true), []);
+    let missing = roster.call(&see(20, &["n1"]), &peers(&["west"]), true);
+    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["w1 1"]);
+    roster.apply(vec![shutdown("w1")], at(30));
+    assert_eq!(roster.call(&see(30, &["n1"]), &peers(&[]), true), []);
+}
+
+#[test]
+fn what_others_tell_is_bounded() {
+    let mut roster = Roster::default();
+    let heard = |n: usize| ServerEvent::Heartbeat {
+        id: format!("ID-{n}").into(),
+        name: format!("n{n}").into(),
+        cluster: None,
+    };
+    roster.apply((0..TOLD + 5).map(heard).collect(), at(0));
+    assert!(roster.full());
+    assert_eq!(roster.call(&see(0, &["real"]), &routes("real: other"), true).len(), TOLD);
+}
