@@ -12,7 +12,7 @@ mod world;
 use insights_agent::epoch::{Memory, judge};
 use insights_agent::snapshot::ConnectionFold;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use world::{Size, World};
 
 fn main() {
@@ -37,9 +37,9 @@ fn main() {
     let (mut folding, mut listed) = (Duration::ZERO, 0);
     for server in 0..size.servers {
         let (source, page) = (World::source(server), world.page(server));
-        let start = Instant::now();
+        let start = world::cpu();
         listed += world::fold(&mut fold, &source, page.as_bytes());
-        folding += start.elapsed();
+        folding += world::cpu() - start;
     }
     let folded = memory("VmRSS");
     snapshot.take_fold(fold);
@@ -51,7 +51,7 @@ fn main() {
     drop(judgements);
     past.push(snapshot);
     println!(
-        "{listed} connections: fold {:.1} MiB over the {:.1} MiB of the rest; {} ns to parse and fold each, {} ms to judge \
+        "{listed} connections: fold {:.1} MiB over the {:.1} MiB of the rest; {} ns of CPU to parse and fold each, {} ms to judge \
          ({firing} firing); peak {:.1} MiB",
         mib(folded.saturating_sub(before)),
         mib(before),
