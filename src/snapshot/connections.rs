@@ -130,4 +130,6 @@ pub struct PageSource {
 }
 
 #[cfg(test)]
+mod bounds;
+#[cfg(test)]
 mod tests;

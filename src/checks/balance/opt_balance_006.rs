@@ -9,7 +9,7 @@ use crate::snapshot::{Account, Endpoint, Server, ShareDetails};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// See [`Rule::META`].
 pub(super) struct AccountConcentration;
@@ -121,21 +121,29 @@ impl Rule for AccountConcentration {
         let clusters = context.now.clusters().into_iter();
         let clusters: Vec<Cluster<'_>> =
             clusters.map(|(name, servers)| Cluster { name, servers, all: &all }).collect();
-        let mut home: BTreeMap<&Name, &Cluster<'_>> = BTreeMap::new();
-        for cluster in &clusters {
-            home.extend(cluster.servers.iter().map(|server| (&server.id, cluster)));
+        let mut home: HashMap<&Name, usize> = HashMap::new();
+        for (number, cluster) in clusters.iter().enumerate() {
+            home.extend(cluster.servers.iter().map(|server| (&server.id, number)));
         }
         let tenants =
             context.now.accounts.values().filter(|account| account.id != context.now.system_account);
         let mut verdicts = Vec::new();
+        // A large system has thousands of accounts and hundreds of clusters: each account is added up once, and looked at
+        // closer only where it may fire. By cluster: all of the account's connections, and those on its fullest server.
+        let mut sums = vec![(0u64, 0u64); clusters.len()];
         for account in tenants {
-            // Only clusters in which the account is: a large system has thousands of accounts and hundreds of clusters.
-            let used = account.servers.iter().filter(|(_, on)| on.connections > 0);
-            let used: BTreeMap<&Name, &Cluster<'_>> =
-                used.filter_map(|(id, _)| home.get(id)).map(|cluster| (cluster.name, *cluster)).collect();
-            let judged =
-                used.values().filter_map(|cluster| judge_account(context, thresholds, account, cluster));
-            verdicts.extend(judged);
+            for (id, on) in account.servers.iter().filter(|(_, on)| on.connections > 0) {
+                if let Some((whole, most)) = home.get(id).and_then(|number| sums.get_mut(*number)) {
+                    *whole = whole.saturating_add(on.connections);
+                    *most = on.connections.max(*most);
+                }
+            }
+            for (cluster, sums) in clusters.iter().zip(&mut sums) {
+                let (whole, most) = std::mem::take(sums);
+                if whole > 0 && thresholds.all().any(|limits| limits.are_met(cluster, most, whole)) {
+                    verdicts.extend(judge_account(context, thresholds, account, cluster));
+                }
+            }
         }
         verdicts
     }
@@ -146,6 +154,15 @@ struct Cluster<'a> {
     servers: Vec<&'a Server>,
     /// Connections of all accounts by server id.
     all: &'a BTreeMap<&'a Name, u64>,
+}
+
+impl Limits {
+    /// Whether `most` of an account's `whole` connections in the cluster are too many for one server.
+    fn are_met(&self, cluster: &Cluster<'_>, most: u64, whole: u64) -> bool {
+        cluster.servers.len() as u64 >= self.min_servers
+            && whole >= self.min_connections
+            && most as f64 * 100.0 > self.max_percent * whole as f64
+    }
 }
 
 fn judge_account(
@@ -162,17 +179,9 @@ fn judge_account(
     // Of equal ones the first by id; the finding does not depend on which.
     let hot = cluster.servers.iter().copied().rev().max_by_key(|server| on(server))?;
     let value = on(hot);
-    let fires = |limits: &Limits| {
-        cluster.servers.len() as u64 >= limits.min_servers
-            && whole >= limits.min_connections
-            && value as f64 * 100.0 > limits.max_percent * whole as f64
-    };
-    if !thresholds.all().any(fires) {
-        return None;
-    }
     let entity = Entity::account_in_cluster(&account.id, account.name.as_ref(), cluster.name);
     let limits = thresholds.of(&entity);
-    if !fires(limits) {
+    if !limits.are_met(cluster, value, whole) {
         return None;
     }
     let share = percent_of(value, whole).unwrap_or(0.0);
