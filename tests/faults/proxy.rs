@@ -29,8 +29,12 @@ impl Proxy {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared =
-            Shared { target: Mutex::new(0), trigger: Mutex::new(None), whole: watch::Sender::new(true), delay: Mutex::new(Duration::ZERO) };
+        let shared = Shared {
+            target: Mutex::new(0),
+            trigger: Mutex::new(None),
+            whole: watch::Sender::new(true),
+            delay: Mutex::new(Duration::ZERO),
+        };
         let proxy = Self { port, shared: Arc::new(shared) };
         let shared = Arc::clone(&proxy.shared);
         tokio::spawn(async move {
