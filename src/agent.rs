@@ -163,7 +163,7 @@ impl Agent {
                 tracing::info!(account = identity.account, servers = identity.servers.len(), "connected");
                 Some(identity.account)
             }
-            Err(error) if purpose == Purpose::Publish && can_go_on(&error, &config.subject_prefix) => {
+            Err(error) if can_go_on(&error, &config.subject_prefix) => {
                 tracing::warn!("{error}; what depends on them is reported as unknown");
                 denied = Some(error);
                 None

@@ -85,9 +85,28 @@ async fn a_denied_subject_is_named_and_the_rest_is_still_judged() {
         "2s",
     ]);
 
-    let looked = Agent::run(agent.clone().chain(["check"]), AT_MOST).await;
-    assert_eq!(looked.code, Some(3));
+    // One look judges what it can: the denied subject is a warning, and no reason to say nothing of the rest.
+    let looked = Agent::run(agent.clone().chain(["check", "--format", "json"]), AT_MOST).await;
+    assert_eq!(looked.code, Some(1), "{}", looked.stderr);
     assert!(looked.stderr.contains(subject), "{}", looked.stderr);
+    let report: serde_json::Value = serde_json::from_str(&looked.stdout).unwrap();
+    assert_eq!(report["findings"][0]["check"], "AGENT_002", "{report}");
+    assert_eq!(report["findings"][0]["entity"]["id"], subject, "{report}");
+    assert_eq!(report["epoch"]["coverage"][0]["answer"], "denied", "{report}");
+    // Without the roll call there is nothing to judge.
+    let roll_call = "$SYS.REQ.SERVER.*.STATSZ";
+    std::fs::write(
+        &config,
+        std::fs::read_to_string(&config).unwrap().replace(&format!("\"{roll_call}\""), ""),
+    )
+    .unwrap();
+    let mut blind = Server::spawn(&find_binary(None).unwrap(), "blind", &config, dir.path()).unwrap();
+    guard.watch(blind.id()).unwrap();
+    let url_of_blind = format!("nats://127.0.0.1:{}", blind.wait_ready(AT_MOST).await.unwrap());
+    let args = ["check", "--server", &url_of_blind, "--user", "insights", "--password", "REPLACE_ME"];
+    let looked = Agent::run(args, AT_MOST).await;
+    assert_eq!(looked.code, Some(3), "{}", looked.stdout);
+    assert!(looked.stderr.contains(roll_call), "{}", looked.stderr);
 
     let client = async_nats::ConnectOptions::with_user_and_password("admin".into(), "admin".into())
         .connect(&url)

@@ -1,5 +1,8 @@
 //! Compiled for tests only. Helpers for the tests of checks, and laws that hold for every check of the catalogue.
 
+#[cfg(test)]
+mod blindness;
+
 use super::{RETIRED, catalogue, find};
 use crate::check::{
     Context, DeclaredLimits, Entity, Entry, Firing, Judgement, Partial, Rule, Scope, Settings, Standing,
@@ -7,10 +10,11 @@ use crate::check::{
 };
 use crate::snapshot::build::{System, at};
 use crate::snapshot::{
-    AccountLimits, ConnectionSubscriptions, Counted, Denied, Endpoint, History, Limits, Missing, Snapshot,
-    SubscriptionShape, Version,
+    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, Snapshot, SubscriptionShape,
+    Version,
 };
 use crate::text::{Name, digest_hex};
+use blindness::{Blindness, any_blindness};
 use data_encoding::BASE64URL_NOPAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -265,68 +269,6 @@ struct World {
     gone: Vec<bool>,
     system_account: usize,
     blindness: Blindness,
-}
-
-/// What keeps the agent from seeing.
-#[derive(Debug, Clone)]
-struct Blindness {
-    silent_epochs: u64,
-    lame_duck: bool,
-    heartbeats: bool,
-    never_answered: bool,
-    named: bool,
-    cluster: bool,
-    denied: Vec<Denied>,
-    cut: bool,
-    skipped: u64,
-    overruns: u64,
-}
-
-prop_compose! {
-    fn any_blindness()(
-        silent_epochs in prop::sample::select(vec![0, 1, 2, 4, 5, u64::MAX]),
-        (lame_duck, heartbeats, never_answered) in any::<(bool, bool, bool)>(),
-        (named, cluster, cut) in any::<(bool, bool, bool)>(),
-        denied in prop::collection::vec(
-            (prop::sample::select(vec![
-                "$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.CONNZ", "$SYS.ACCOUNT.*.DISCONNECT",
-                "$SYS.SERVER.*.LAMEDUCK",
-            ]), any::<bool>()).prop_map(|(subject, subscribe)| Denied { subject: subject.into(), subscribe }),
-            0..3,
-        ),
-        (skipped, overruns) in prop::sample::select(vec![(0, 0), (1, 1), (0, 2), (u64::MAX, u64::MAX)]),
-    ) -> Blindness {
-        Blindness {
-            silent_epochs, lame_duck, heartbeats, never_answered, named, cluster, denied, cut, skipped, overruns,
-        }
-    }
-}
-
-impl Blindness {
-    fn blind(&self, snapshot: &mut Snapshot) {
-        let by: Vec<Name> = snapshot.servers.values().map(|server| server.name.clone()).collect();
-        for missing in &mut snapshot.coverage.missing {
-            missing.silent_epochs = self.silent_epochs;
-            missing.lame_duck = self.lame_duck;
-            missing.heartbeats = self.heartbeats;
-            if self.never_answered {
-                (missing.id, missing.last_epoch, missing.last_at) = (None, None, None);
-            }
-            if self.named {
-                missing.named_by.clone_from(&by);
-            }
-        }
-        if self.cluster {
-            let silent_epochs = self.silent_epochs;
-            let (name, cluster) = ("*/hidden".into(), Some("hidden".into()));
-            let hidden = Missing { name, cluster, silent_epochs, named_by: by, ..Missing::default() };
-            snapshot.coverage.missing.push(hidden);
-        }
-        snapshot.coverage.denied = self.denied.iter().cloned().collect();
-        snapshot.cut = self.cut;
-        (snapshot.pace.skipped, snapshot.pace.overruns) = (self.skipped, self.overruns);
-        snapshot.cost.slowest.extend(snapshot.servers.keys().map(|id| (id.clone(), u64::MAX)));
-    }
 }
 
 fn any_name() -> impl Strategy<Value = String> {
