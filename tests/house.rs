@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connection", &[]),
     ("config", &["check", "checks", "connection", "snapshot", "text"]),
     ("permissions", &["config", "snapshot"]),
-    ("simulate", &["check", "checks"]),
+    ("simulate", &["check", "checks", "text"]),
     ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",

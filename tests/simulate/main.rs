@@ -5,7 +5,9 @@
 mod support;
 
 mod faults;
+mod pages;
 mod read;
 mod served;
+mod shapes;
 mod stand;
 mod world;
