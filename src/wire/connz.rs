@@ -22,6 +22,9 @@ pub struct ConnzOptions {
     /// With the subjects of the subscriptions.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub subscriptions: bool,
+    /// Only the one with this id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cid: Option<u64>,
     /// Only those of one account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acc: Option<String>,
@@ -34,7 +37,16 @@ pub struct ConnzOptions {
 impl ConnzOptions {
     /// The first open connections with their users, by ascending cid.
     pub const fn open() -> Self {
-        Self { auth: true, state: 0, sort: "", subscriptions: false, acc: None, offset: 0, limit: 1024 }
+        Self {
+            auth: true,
+            state: 0,
+            sort: "",
+            subscriptions: false,
+            cid: None,
+            acc: None,
+            offset: 0,
+            limit: 1024,
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use insights_agent::connection::ConnectionOptions;
 use insights_agent::nats::connect::{Connection, connect};
 use insights_agent::nats::events::ClientEvents;
 use insights_agent::nats::gather::{Gatherer, Plan, Sweep};
-use insights_agent::snapshot::{Account, Answer, Endpoint, FoldRules, FollowUp, Server, Snapshot};
+use insights_agent::snapshot::{
+    Account, AccountLimits, Answer, Endpoint, FoldRules, FollowUp, Server, Snapshot,
+};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -25,6 +27,8 @@ pub(crate) struct Lens {
     pub(crate) connection: Connection,
     gatherer: Gatherer,
     epoch: u64,
+    /// Which connections are listed.
+    pub(crate) sweep: Sweep,
     /// How long one answer may take.
     pub(crate) patience: Duration,
     /// How long a sweep may take.
@@ -58,6 +62,7 @@ impl Lens {
             connection,
             gatherer,
             epoch: 0,
+            sweep: Sweep::Whole,
             patience: Duration::from_secs(10),
             within: Duration::from_secs(40),
         }
@@ -69,7 +74,7 @@ impl Lens {
             taken_at: OffsetDateTime::UNIX_EPOCH + Duration::from_secs(self.epoch),
             deadline: Instant::now() + self.within,
             patience: self.patience,
-            connections: Sweep::Whole,
+            connections: self.sweep,
             accounts: true,
             page: 64,
             spread: Duration::ZERO,
@@ -79,6 +84,11 @@ impl Lens {
     pub(crate) async fn sweep(&mut self) -> Snapshot {
         self.epoch += 1;
         self.gatherer.sweep(&self.plan(), FoldRules::none()).await
+    }
+
+    /// Limits that the operator declares.
+    pub(crate) fn declare(&mut self, account: &str, limits: AccountLimits) {
+        self.gatherer.declare([(account.into(), limits)].into());
     }
 
     pub(crate) async fn follow_up(&mut self, snapshot: &mut Snapshot, wanted: &[FollowUp]) {

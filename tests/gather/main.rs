@@ -10,5 +10,6 @@ mod events;
 mod lens;
 mod limits;
 mod names;
+mod restricted;
 mod servers;
 mod topology;

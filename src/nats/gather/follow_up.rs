@@ -2,11 +2,13 @@
 
 use super::Plan;
 use super::ask_one::ask_one;
+use super::lanes::WIDEST;
 use super::scatter::{Request, Scatter, Wait};
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
 use crate::snapshot::{
-    Answer, ConnectionSubscriptions, Endpoint, FollowUp, Snapshot, SubscriptionShape, TopCounter,
+    Answer, ConnectionSubscriptions, Endpoint, FollowUp, Snapshot, SubscriptionShape, TopConnection,
+    TopCounter,
 };
 use crate::text::{Name, TEXT_BYTES, bounded};
 use crate::wire::WireError;
@@ -15,6 +17,7 @@ use crate::wire::envelope::ServerInfo;
 use crate::wire::time::timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 /// Connections whose subjects are looked at, of each server and in all.
 const TOP: usize = 5;
@@ -41,6 +44,9 @@ pub(super) async fn run(
         snapshot.coverage.notes.push(format!("{left} targeted requests for evidence were left out"));
     }
     for follow_up in wanted.iter().take(MOST) {
+        if Instant::now() >= plan.deadline {
+            return;
+        }
         match follow_up {
             FollowUp::TopSubscriptions { account } => top_subscriptions(inbox, plan, snapshot, account).await,
             FollowUp::ClosedConnections { server } => {
@@ -58,7 +64,54 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c == '.' || c == '*' || c == '>' || c.is_whitespace())
 }
 
+/// The sweep has found which connections have most subscriptions, so that those alone are asked for. Where it has not, all
+/// servers are asked for theirs.
 async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, account: &Name) {
+    let top = snapshot.accounts.get(account).map(|account| account.fold.top_subscriptions.clone());
+    let (mut shapes, mut tally, mut missing) = (Vec::new(), Tally::default(), 0);
+    for TopConnection { server, cid, .. } in top.iter().flatten().take(TOP) {
+        match shape_of(inbox, plan, server, *cid, &mut tally).await {
+            // It may have ended meanwhile.
+            Ok(found) => shapes.extend(found.into_iter().map(|(cid, shape)| ConnectionSubscriptions {
+                server: server.clone(),
+                cid,
+                shape,
+            })),
+            Err(()) => missing += 1,
+        }
+    }
+    tally.add_to(snapshot);
+    if top.is_none_or(|top| top.is_empty()) {
+        return top_of_all_servers(inbox, plan, snapshot, account).await;
+    }
+    keep(snapshot, account, shapes, missing);
+}
+
+/// What one connection is subscribed to; nothing if it has ended, an error if the server did not tell.
+async fn shape_of(
+    inbox: &Inbox,
+    plan: &Plan,
+    server: &Name,
+    cid: u64,
+    tally: &mut Tally,
+) -> Result<Shapes, ()> {
+    let options = ConnzOptions { cid: Some(cid), subscriptions: true, limit: 1, ..ConnzOptions::open() };
+    let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
+    tally.request();
+    let mut asked = ask_one(inbox, plan, &subject, &options).await.map_err(drop)?;
+    loop {
+        let (answer, bytes, took) = asked.next().await.map_err(drop)?;
+        tally.answer(bytes, took);
+        let Ok(body) = answer.decode() else { continue };
+        if let Ok((info, Ok(shapes))) = shapes_in(&body)
+            && *info.id == **server
+        {
+            return Ok(shapes.into_iter().filter(|(other, _)| *other == cid).collect());
+        }
+    }
+}
+
+async fn top_of_all_servers(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, account: &Name) {
     let options = ConnzOptions {
         sort: "subs",
         subscriptions: true,
@@ -75,6 +128,11 @@ async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, 
         "$SYS.REQ.SERVER.PING.CONNZ".to_owned()
     };
     let servers: BTreeSet<Name> = snapshot.servers.keys().cloned().collect();
+    if servers.len() > WIDEST {
+        let note =
+            format!("the subscriptions of account {account} were not asked for: there are too many servers");
+        return snapshot.coverage.notes.push(note);
+    }
     let request = Request {
         subject: &subject,
         body: &body,
@@ -91,15 +149,21 @@ async fn top_subscriptions(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, 
     asked.collect(inbox, Wait::ForAll, take).await;
     asked.tally.add_to(snapshot);
     let missing = servers.len().saturating_sub(answers.len());
+    for server in answers.keys() {
+        snapshot.coverage.note(Endpoint::AccountConnz, server, Answer::Complete);
+    }
+    let row =
+        |(server, (cid, shape)): (&Name, _)| ConnectionSubscriptions { server: server.clone(), cid, shape };
+    let each =
+        answers.iter().flat_map(|(server, shapes)| shapes.iter().map(move |shape| (server, shape.clone())));
+    let shapes = each.map(row).collect();
+    keep(snapshot, account, shapes, missing);
+}
+
+fn keep(snapshot: &mut Snapshot, account: &Name, mut shapes: Vec<ConnectionSubscriptions>, missing: usize) {
     if missing > 0 {
         let note = format!("{missing} servers did not tell the subscriptions of account {account}");
         snapshot.coverage.notes.push(note);
-    }
-    let mut shapes = Vec::new();
-    for (server, of_server) in answers {
-        snapshot.coverage.note(Endpoint::AccountConnz, &server, Answer::Complete);
-        let row = |(cid, shape)| ConnectionSubscriptions { server: server.clone(), cid, shape };
-        shapes.extend(of_server.into_iter().map(row));
     }
     shapes.sort_by(|a, b| {
         b.shape.listed.cmp(&a.shape.listed).then_with(|| (&a.server, a.cid).cmp(&(&b.server, b.cid)))

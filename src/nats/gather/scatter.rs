@@ -68,10 +68,13 @@ impl<T: Send + 'static> Scatter<T> {
     pub(super) async fn ask(inbox: &Inbox, plan: &Plan, request: Request<'_, T>) -> Self {
         let Request { subject, body, compressed, parse, awaited, others } = request;
         let mut tally = Tally::default();
-        tally.request();
-        let asked = inbox.ask(subject, Bytes::copy_from_slice(body.as_bytes()), compressed).await;
-        let asked_at = asked.as_ref().map_or_else(|_| Instant::now(), |question| question.asked_at);
-        let question = asked.map_err(|error| tally.note(error.to_string())).ok();
+        let (mut question, now) = (None, Instant::now());
+        if now < plan.deadline {
+            tally.request();
+            let asked = inbox.ask(subject, Bytes::copy_from_slice(body.as_bytes()), compressed).await;
+            question = asked.map_err(|error| tally.note(error.to_string())).ok();
+        }
+        let asked_at = question.as_ref().map_or(now, |question| question.asked_at);
         Self {
             question,
             subject: subject.to_owned(),

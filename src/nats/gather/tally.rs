@@ -4,6 +4,9 @@ use crate::snapshot::{Cost, Snapshot};
 use crate::text::Name;
 use std::time::Duration;
 
+/// Sentences that are kept; who garbles answers could make each of them another one.
+const NOTES: usize = 100;
+
 /// Costs and sentences of one part of the gather; parts run at the same time.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -47,7 +50,7 @@ impl Tally {
 
     /// A sentence for the operator. Anybody may send any number of answers; one sentence tells of all that are alike.
     pub(super) fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
+        if self.notes.len() < NOTES && !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }

@@ -228,7 +228,7 @@ impl Carrier for World {
             let turn = state.turn;
             state.turn += 1;
             let trouble = state.troubles.get(turn).copied().unwrap_or(Trouble::Nothing);
-            let for_coverage = body["sort"].is_null();
+            let for_coverage = body["sort"].is_null() && body["cid"].is_null();
             let which = (endpoint, member.name.clone());
             if trouble.spoils(PATIENCE) && for_coverage {
                 state.spoilt.push(which);
@@ -368,7 +368,10 @@ impl Member {
 
     fn connz(&self, body: &Value, account: Option<&str>) -> String {
         let number = |key: &str| usize::try_from(body[key].as_u64().unwrap_or(0)).unwrap();
-        let wanted = |client: &&Client| account.is_none_or(|account| client.account == account);
+        let wanted = |client: &&Client| {
+            let one = body["cid"].as_u64().is_none_or(|cid| client.cid == cid);
+            one && account.is_none_or(|account| client.account == account)
+        };
         let open = body["state"] == 0;
         let mut all: Vec<&Client> = self.clients.iter().filter(wanted).filter(|_| open).collect();
         if body["sort"] == "subs" {

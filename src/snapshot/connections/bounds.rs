@@ -71,7 +71,7 @@ fn rules() -> FoldRules {
     FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own: Vec::new() }
 }
 
-const HEAD: fn() -> PageHead = || PageHead { now: Some(at(0)) };
+const HEAD: fn() -> PageHead = || PageHead { now: Some(at(0)), ..PageHead::default() };
 
 const SMALL: Budget = Budget { users: 4, silent_users: 3, shares: 4, counted: 60, texts: 24 };
 
