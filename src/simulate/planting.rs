@@ -199,7 +199,7 @@ impl Planter {
         self.planted.push(Planted { condition, place });
     }
 
-    /// Moves accounts to one server; their number of connections stays about the same.
+    /// Moves accounts to one server, and leaves them no more connections than that server bears.
     fn add_on_one(&self, layout: &mut Layout) {
         let mut moved = Vec::new();
         for (number, planted) in self.planted.iter().enumerate() {

@@ -117,3 +117,21 @@ async fn a_server_that_restarts_with_a_new_id() {
 async fn a_server_with_a_wrong_total() {
     over("wrong-total=1", false).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_appears() {
+    let cluster = real_server().await;
+    let simulation = Simulation::start(&cluster, &["--fault", "appear=1@5"]).await;
+    let expected = simulation.expected();
+    let findings = Findings::subscribe(&cluster).await;
+    let _agent = Agent::start(cluster.agent_args().chain(["run", "--epoch", "1s"]));
+    let before = whole_epoch(&findings, &expected, 0).await;
+    whole_epoch(&findings, &expected, before.max(6)).await;
+    let history = findings.history();
+    assert_eq!(about(&history, "resolved"), BTreeSet::new());
+    assert_eq!(about(&history, "firing"), expected);
+    let last = history.iter().rfind(|message| message.is_epoch()).unwrap();
+    // Six that are simulated, and the real one.
+    assert_eq!(last.json["servers"]["known"], 7, "{}", last.json);
+    simulation.stop().await;
+}
