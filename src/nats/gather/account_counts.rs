@@ -21,6 +21,34 @@ const HANDFUL: usize = 8;
 /// Up to so many late servers are asked by their names.
 const FEW: usize = 8;
 
+/// Bytes of an answer on the network, as far as some have come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sizes {
+    /// Of one that lists all accounts.
+    pub(super) whole: Option<Faded>,
+    /// Of one that lists those with clients.
+    pub(super) used: Option<Faded>,
+}
+
+impl Sizes {
+    /// Whether answers of so many servers about all accounts do not fit the budget.
+    pub(super) fn too_much(&self, servers: usize) -> bool {
+        self.whole.is_some_and(|size| size.value() * servers as f64 > BUDGET as f64)
+    }
+
+    /// Servers whose answers fit.
+    fn most(size: Option<Faded>) -> usize {
+        let fit = size.map_or(HANDFUL as f64, |size| BUDGET as f64 / size.value().max(1.0));
+        (fit as usize).max(1)
+    }
+
+    fn learn(size: &mut Option<Faded>, tally: &Tally) {
+        if let Some(bytes) = tally.bytes_of_an_answer() {
+            size.get_or_insert(Faded::new(bytes)).add(bytes);
+        }
+    }
+}
+
 /// The servers on which an account is loaded, a few of them, for each account in another order.
 pub(super) type Loaded = HashMap<Name, Vec<Name>>;
 
@@ -49,30 +77,81 @@ impl Counts {
         Self { done: coverage.present.keys().filter(told).cloned().collect(), ..Self::default() }
     }
 
-    /// Asks all servers: at once if their answers fit the budget by the size that was learnt, otherwise in waves. While
-    /// nothing is known of the size and there are many servers, one is asked first.
+    /// Asks one server while nothing is known of the size of answers and there are many, or while they are too large to
+    /// ask all.
+    pub(super) async fn probe(
+        &mut self,
+        inbox: &Inbox,
+        plan: &Plan,
+        servers: &BTreeMap<Name, Server>,
+        sizes: &mut Sizes,
+    ) {
+        let unknown = sizes.whole.is_none() && servers.len() > HANDFUL;
+        if !unknown && !sizes.too_much(servers.len()) {
+            return;
+        }
+        let own = inbox.carrier().own().0;
+        if let Some(server) = servers.get(&*own).or_else(|| servers.values().next()) {
+            self.ask(inbox, plan, by_name(server), servers, sizes).await;
+        }
+    }
+
+    /// Asks all servers for all accounts: at once if their answers fit the budget, otherwise in waves.
     pub(super) async fn ask_all(
         &mut self,
         inbox: &Inbox,
         plan: &Plan,
         servers: &BTreeMap<Name, Server>,
-        size: &mut Option<Faded>,
+        sizes: &mut Sizes,
     ) {
         let all: Vec<&Server> = servers.values().collect();
-        let most = |size: &Option<Faded>| {
-            let fit = size.map_or(HANDFUL as f64, |size| BUDGET as f64 / size.value().max(1.0));
-            (fit as usize).max(1)
-        };
-        if size.is_none() && all.len() > HANDFUL {
-            let own = inbox.carrier().own().0;
-            let first = all.iter().find(|server| *server.id == *own).or_else(|| all.first());
-            if let Some(first) = first {
-                self.ask(inbox, plan, by_name(first), servers, size).await;
+        for wave in waves(&all, Sizes::most(sizes.whole)) {
+            self.ask(inbox, plan, wave, servers, sizes).await;
+        }
+    }
+
+    /// Asks all servers only for accounts that have clients there. A server without any is then silent, and before 2.14 an
+    /// account with leafnodes alone is left out (measured), so that what VARZ counts decides who has to list all.
+    pub(super) async fn ask_used(
+        &mut self,
+        inbox: &Inbox,
+        plan: &Plan,
+        servers: &BTreeMap<Name, Server>,
+        sizes: &mut Sizes,
+    ) {
+        let own = inbox.carrier().own().0;
+        let mut used = BTreeSet::new();
+        for server in servers.values() {
+            let Some(vars) = server.vars.as_ref().filter(|_| !self.done.contains(&server.id)) else {
+                continue;
+            };
+            let others = vars.connections.saturating_sub(u64::from(*server.id == *own));
+            match (others, vars.leafnodes) {
+                (0, 0) => self.done.insert(server.id.clone()),
+                (_, 0) => used.insert(server.id.clone()),
+                _ => false,
+            };
+        }
+        let all: Vec<&Server> = servers.values().collect();
+        for Wave { server_name, cluster, reaches } in waves(&all, Sizes::most(sizes.used.or(sizes.whole))) {
+            let awaited: BTreeSet<Name> = reaches.intersection(&used).cloned().collect();
+            if awaited.is_empty() || Instant::now() >= plan.deadline {
+                continue;
             }
+            let body = body(false, server_name, cluster);
+            let mut scatter = Self::scatter(inbox, plan, &body, awaited, &used).await;
+            let take = |id, _, statz: Result<AccountStatz, _>| {
+                if let Ok(statz) = statz {
+                    self.take(id, &statz.account_statz.unwrap_or_default());
+                }
+            };
+            scatter.collect(inbox, Wait::UntilQuiet, take).await;
+            Sizes::learn(&mut sizes.used, &scatter.tally);
+            self.tally.merge(scatter.tally);
         }
-        for wave in waves(&all, most(size)) {
-            self.ask(inbox, plan, wave, servers, size).await;
-        }
+        // Those with leafnodes, and those that are silent although they have clients: they may all be of the system account.
+        let left: BTreeSet<Name> = servers.keys().filter(|id| !self.done.contains(*id)).cloned().collect();
+        self.ask_late(inbox, plan, &left, servers, sizes).await;
     }
 
     /// Asks these servers of the snapshot again, or those that came late for the first time.
@@ -82,13 +161,13 @@ impl Counts {
         plan: &Plan,
         late: &BTreeSet<Name>,
         servers: &BTreeMap<Name, Server>,
-        size: &mut Option<Faded>,
+        sizes: &mut Sizes,
     ) {
         if late.len() > FEW {
-            return self.ask_all(inbox, plan, servers, size).await;
+            return self.ask_all(inbox, plan, servers, sizes).await;
         }
         for server in late.iter().filter_map(|id| servers.get(id)) {
-            self.ask(inbox, plan, by_name(server), servers, size).await;
+            self.ask(inbox, plan, by_name(server), servers, sizes).await;
         }
     }
 
@@ -98,7 +177,7 @@ impl Counts {
         plan: &Plan,
         wave: Wave,
         servers: &BTreeMap<Name, Server>,
-        size: &mut Option<Faded>,
+        sizes: &mut Sizes,
     ) {
         let Wave { server_name, cluster, reaches } = wave;
         let awaited: BTreeSet<Name> = reaches.difference(&self.done).cloned().collect();
@@ -109,23 +188,9 @@ impl Counts {
         if awaited.is_empty() {
             return;
         }
-        // Without unused accounts a server lists only those with connections, and is silent if there are none.
-        let mut body = serde_json::json!({ "include_unused": true });
-        for (key, part) in [("server_name", server_name), ("cluster", cluster)] {
-            if let Some(part) = part {
-                body[key] = part.into();
-            }
-        }
         let known = servers.keys().cloned().collect();
-        let request = Request {
-            subject: "$SYS.REQ.ACCOUNT.PING.STATZ",
-            body: &body.to_string(),
-            compressed: true,
-            parse: envelope::parse::<AccountStatz>,
-            awaited: awaited.clone(),
-            others: Some(&known),
-        };
-        let mut scatter = Scatter::ask(inbox, plan, request).await;
+        let body = body(true, server_name, cluster);
+        let mut scatter = Self::scatter(inbox, plan, &body, awaited.clone(), &known).await;
         let take = |id, _, statz: Result<AccountStatz, _>| {
             if let Ok(statz) = statz {
                 self.take(id, &statz.account_statz.unwrap_or_default());
@@ -139,10 +204,26 @@ impl Counts {
                 self.answers.insert(id, answer.clone());
             }
         }
-        if let Some(bytes) = scatter.tally.bytes_of_an_answer() {
-            size.get_or_insert(Faded::new(bytes)).add(bytes);
-        }
+        Sizes::learn(&mut sizes.whole, &scatter.tally);
         self.tally.merge(scatter.tally);
+    }
+
+    async fn scatter(
+        inbox: &Inbox,
+        plan: &Plan,
+        body: &str,
+        awaited: BTreeSet<Name>,
+        others: &BTreeSet<Name>,
+    ) -> Scatter<AccountStatz> {
+        let request = Request {
+            subject: "$SYS.REQ.ACCOUNT.PING.STATZ",
+            body,
+            compressed: true,
+            parse: envelope::parse::<AccountStatz>,
+            awaited,
+            others: Some(others),
+        };
+        Scatter::ask(inbox, plan, request).await
     }
 
     /// Takes in what one server counts, once.
@@ -213,6 +294,17 @@ impl Counts {
         }
         loaded
     }
+}
+
+/// Without unused accounts a server lists only those with clients, and is silent if there are none.
+fn body(unused: bool, server_name: Option<String>, cluster: Option<String>) -> String {
+    let mut body = serde_json::json!({ "include_unused": unused });
+    for (key, part) in [("server_name", server_name), ("cluster", cluster)] {
+        if let Some(part) = part {
+            body[key] = part.into();
+        }
+    }
+    body.to_string()
 }
 
 fn by_name(server: &Server) -> Wave {

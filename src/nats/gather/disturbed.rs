@@ -1,6 +1,7 @@
 //! Whatever happens to answers on their way: every verdict is the true one or unknown.
 
-use super::world::{Member, Trouble, World, key, plan, rules};
+use super::members::Member;
+use super::world::{Trouble, World, key, plan, rules};
 use super::{Gatherer, Plan};
 use crate::check::{Entity, Judgement, Standing, same};
 use crate::config::Config;

@@ -24,6 +24,8 @@ mod waves;
 #[cfg(test)]
 mod disturbed;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod world;
@@ -33,6 +35,7 @@ use super::inbox::{Inbox, InboxError};
 use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
+use account_counts::Sizes;
 use accounts::AccountCache;
 use denials::Denials;
 use events::EventReader;
@@ -108,8 +111,7 @@ pub struct Gatherer {
     lanes: Lanes,
     learnt: Mutex<Learnt>,
     varz_size: Faded,
-    /// None until an answer has come.
-    statz_size: Option<Faded>,
+    statz_sizes: Sizes,
     system_account: Option<Name>,
     own: Vec<(Name, u64)>,
     last_page_at: BTreeMap<Name, OffsetDateTime>,
@@ -137,7 +139,7 @@ impl Gatherer {
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
             varz_size: Faded::new(VARZ_BYTES),
-            statz_size: None,
+            statz_sizes: Sizes::default(),
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
             own: Vec::new(),
             last_page_at: BTreeMap::new(),

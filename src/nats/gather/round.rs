@@ -34,9 +34,7 @@ impl Gatherer {
         if servers.is_empty() {
             return;
         }
-        // VARZ is no heavy request, so that it may be beside another one.
-        let (vars, loaded) = self.ask_counts(plan, snapshot, servers, late).await;
-        self.take_vars(snapshot, vars);
+        let loaded = self.ask_counts(plan, snapshot, servers, late).await;
         let asks_accounts = self.asks_accounts(plan);
         let due = match asks_accounts {
             true => accounts::choose(&mut self.accounts, snapshot, &loaded, late),
@@ -78,11 +76,15 @@ impl Gatherer {
         snapshot: &mut Snapshot,
         servers: &BTreeSet<Name>,
         late: bool,
-    ) -> (variables::Answers, Loaded) {
+    ) -> Loaded {
         let (inbox, lanes, size) = (&self.inbox, &self.lanes, &self.varz_size);
         let asks_accounts = self.asks_accounts(plan);
-        let mut statz_size = self.statz_size;
+        let mut sizes = self.statz_sizes;
         let mut counts = Counts::after(&snapshot.coverage);
+        if asks_accounts && !late {
+            counts.probe(inbox, plan, &snapshot.servers, &mut sizes).await;
+        }
+        let only_used = asks_accounts && !late && sizes.too_much(snapshot.servers.len());
         let ask_vars = async {
             match late {
                 true => variables::ask_each(inbox, plan, lanes, size, servers).await,
@@ -90,21 +92,24 @@ impl Gatherer {
             }
         };
         let ask_accounts = async {
-            match (asks_accounts, late) {
-                (false, _) => {}
-                (true, true) => {
-                    counts.ask_late(inbox, plan, servers, &snapshot.servers, &mut statz_size).await;
-                }
-                (true, false) => counts.ask_all(inbox, plan, &snapshot.servers, &mut statz_size).await,
+            match late {
+                _ if !asks_accounts || only_used => {}
+                true => counts.ask_late(inbox, plan, servers, &snapshot.servers, &mut sizes).await,
+                false => counts.ask_all(inbox, plan, &snapshot.servers, &mut sizes).await,
             }
         };
+        // VARZ is no heavy request, so that it may be beside another one.
         let (vars, ()) = tokio::join!(ask_vars, ask_accounts);
-        self.statz_size = statz_size;
-        let loaded = counts.settle(snapshot);
         if let Some(bytes) = vars.bytes_of_an_answer() {
             self.varz_size.add(bytes);
         }
-        (vars.settle(snapshot), loaded)
+        let vars = vars.settle(snapshot);
+        self.take_vars(snapshot, vars);
+        if only_used {
+            counts.ask_used(&self.inbox, plan, &snapshot.servers, &mut sizes).await;
+        }
+        self.statz_sizes = sizes;
+        counts.settle(snapshot)
     }
 
     fn take_vars(&mut self, snapshot: &mut Snapshot, answers: variables::Answers) {

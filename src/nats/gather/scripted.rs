@@ -2,7 +2,8 @@
 
 use super::lanes::{BUDGET, WIDEST};
 use super::learnt::Faded;
-use super::world::{Asked, Member, PATIENCE, Trouble, World, key, plan, rules};
+use super::members::Member;
+use super::world::{Asked, PATIENCE, Trouble, World, key, plan, rules};
 use super::{Gatherer, Plan, QUIET, Sweep};
 use crate::snapshot::{AccountLimits, Answer, Endpoint, Snapshot};
 use crate::text::Name;
@@ -96,7 +97,7 @@ async fn a_server_has_one_heavy_request_and_all_have_a_few() {
 #[tokio::test(start_paused = true)]
 async fn what_would_be_too_much_at_once_is_asked_in_waves() {
     let (world, mut gatherer) = system(40, 3);
-    gatherer.statz_size = Some(Faded::new(BUDGET as f64 / 12.0));
+    gatherer.statz_sizes.whole = Some(Faded::new(BUDGET as f64 / 12.0));
     let snapshot = gatherer.sweep(&plan(1), rules()).await;
     assert_whole(&snapshot);
     assert_eq!(snapshot.accounts[&*key(1)].connections(), 120);
@@ -119,6 +120,33 @@ async fn what_would_be_too_much_at_once_is_asked_in_waves() {
     gatherer.varz_size = Faded::new(BUDGET as f64);
     assert_whole(&gatherer.sweep(&plan(13), rules()).await);
     assert_eq!(of(&world.take_asked(), ".VARZ").len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_accounts_would_be_too_much_only_those_with_clients_are_asked_for() {
+    let mut all = members(30, 3);
+    all.extend((31..=35).map(Member::new));
+    let mut leaf = Member::new(36);
+    leaf.leafnodes = Some((key(2), 4));
+    let mut silent = Member::new(37);
+    silent.unlisted = 2;
+    all.extend([leaf, silent]);
+    let (world, mut gatherer) = World::of(all, &[(key(1), -1, -1), (key(2), -1, -1)]);
+    gatherer.statz_sizes.whole = Some(Faded::new(BUDGET as f64));
+    gatherer.statz_sizes.used = Some(Faded::new(BUDGET as f64 / 100.0));
+    let snapshot = gatherer.sweep(&plan(1), rules()).await;
+    assert_whole(&snapshot);
+    assert_eq!(snapshot.accounts[&*key(1)].connections(), 90);
+    assert_eq!(snapshot.accounts[&*key(2)].leafnodes(), 4);
+    let asked = world.take_asked();
+    let bodies: Vec<String> = of(&asked, ".STATZ").iter().map(|asked| asked.body.to_string()).collect();
+    let expected = [
+        r#"{"include_unused":true,"server_name":"n1"}"#,
+        r#"{"include_unused":false}"#,
+        r#"{"include_unused":true,"server_name":"n36"}"#,
+        r#"{"include_unused":true,"server_name":"n37"}"#,
+    ];
+    assert_eq!(bodies, expected);
 }
 
 #[tokio::test(start_paused = true)]

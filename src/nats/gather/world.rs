@@ -1,6 +1,7 @@
 //! A scripted system that answers requests as servers would, in virtual time, and can be disturbed.
 
 use super::events::EventReader;
+use super::members::{Member, START};
 use super::{Gatherer, PAGE, Plan, Sweep};
 use crate::nats::carrier::{Carrier, Incoming};
 use crate::nats::encoding::Encoding;
@@ -44,28 +45,6 @@ impl Trouble {
     }
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Client {
-    pub(super) cid: u64,
-    pub(super) account: String,
-    pub(super) user: &'static str,
-    pub(super) subscriptions: u64,
-    pub(super) messages: u64,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Member {
-    pub(super) id: String,
-    pub(super) name: String,
-    pub(super) cluster: String,
-    pub(super) max_connections: i64,
-    pub(super) clients: Vec<Client>,
-    /// From a request to the answer.
-    pub(super) latency: Duration,
-    /// It takes so much longer for STATSZ.
-    pub(super) statsz_later: Duration,
-}
-
 /// A request as the servers saw it.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
@@ -104,28 +83,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// An account's public key.
 pub(super) fn key(number: u8) -> String {
     nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::Account, [number; 32]).unwrap().public_key()
-}
-
-impl Member {
-    pub(super) fn new(number: usize) -> Self {
-        Self {
-            id: format!("N{number:0>55}"),
-            name: format!("n{number}"),
-            cluster: "east".into(),
-            max_connections: 65_536,
-            clients: Vec::new(),
-            latency: Duration::from_millis(2),
-            statsz_later: Duration::ZERO,
-        }
-    }
-
-    /// Adds clients.
-    pub(super) fn with(mut self, n: u64, account: &str, user: &'static str) -> Self {
-        let from = self.clients.len() as u64 + 10;
-        let client = |cid| Client { cid, account: account.to_owned(), user, subscriptions: 3, messages: 7 };
-        self.clients.extend((from..from + n).map(client));
-        self
-    }
 }
 
 impl World {
@@ -327,73 +284,30 @@ impl State {
                 ("SERVER", "VARZ") => ("VARZ", member.told("data", &member.varz())),
                 ("SERVER", "CONNZ") => ("CONNZ", member.connz(body, body["acc"].as_str())),
                 ("ACCOUNT", "CONNZ") => ("ACCOUNT CONNZ", member.connz(body, Some(to))),
-                ("ACCOUNT", "STATZ") => ("ACCOUNT STATZ", member.told("data", &self.statz(member))),
+                ("ACCOUNT", "STATZ") => ("ACCOUNT STATZ", member.told("data", &self.statz(member, body)?)),
                 _ => ("ACCOUNTZ", member.told("data", &self.detail(body["account"].as_str().unwrap()))),
             };
-            (member.clone(), endpoint, text)
+            Some((member.clone(), endpoint, text))
         };
-        members.map(answer).collect()
+        members.filter_map(answer).collect()
     }
 
-    fn statz(&self, member: &Member) -> Value {
+    /// None where the server is silent.
+    fn statz(&self, member: &Member, body: &Value) -> Option<Value> {
         let of = |account: &str| member.clients.iter().filter(|client| client.account == account).count();
-        let row = |id: &String| json!({"acc": id, "conns": of(id), "leafnodes": 0, "num_subscriptions": of(id) * 3});
-        json!({"account_statz": self.accounts.keys().map(row).collect::<Vec<_>>()})
+        let leafnodes = |account: &str| {
+            member.leafnodes.as_ref().filter(|(id, _)| id == account).map_or(0, |(_, leafnodes)| *leafnodes)
+        };
+        let row = |id: &String| json!({"acc": id, "conns": of(id), "leafnodes": leafnodes(id), "num_subscriptions": of(id) * 3});
+        let unused = body["include_unused"] == true;
+        let rows: Vec<Value> = self.accounts.keys().filter(|id| unused || of(id) > 0).map(row).collect();
+        (unused || !rows.is_empty()).then(|| json!({"account_statz": rows}))
     }
 
     fn detail(&self, account: &str) -> Value {
         let (conn, subs, leaf) = self.accounts[account];
         json!({"account_detail": {"account_name": account, "update_time": START,
             "decoded_jwt": {"nats": {"limits": {"conn": conn, "subs": subs, "leaf": leaf}}}}})
-    }
-}
-
-const START: &str = "2023-11-14T20:13:20Z";
-const NOW: &str = "2023-11-14T22:13:20Z";
-
-impl Member {
-    /// Servers write who they are first.
-    fn told(&self, key: &str, data: &Value) -> String {
-        let Self { id, name, cluster, .. } = self;
-        format!(
-            r#"{{"server":{{"name":"{name}","host":"h","id":"{id}","cluster":"{cluster}","ver":"2.15.1","time":"{NOW}"}},"{key}":{data}}}"#
-        )
-    }
-
-    fn varz(&self) -> Value {
-        let connections = self.clients.len();
-        json!({"connections": connections, "total_connections": connections, "leafnodes": 0,
-            "max_connections": self.max_connections, "system_account": "SYS", "cluster": {"cluster_port": 6222}})
-    }
-
-    fn connz(&self, body: &Value, account: Option<&str>) -> String {
-        let number = |key: &str| usize::try_from(body[key].as_u64().unwrap_or(0)).unwrap();
-        let wanted = |client: &&Client| {
-            let one = body["cid"].as_u64().is_none_or(|cid| client.cid == cid);
-            one && account.is_none_or(|account| client.account == account)
-        };
-        let open = body["state"] == 0;
-        let mut all: Vec<&Client> = self.clients.iter().filter(wanted).filter(|_| open).collect();
-        if body["sort"] == "subs" {
-            all.sort_by_key(|client| std::cmp::Reverse(client.subscriptions));
-        }
-        let page = all.iter().skip(number("offset")).take(number("limit"));
-        let rows: Vec<String> = page.map(|client| client.row().to_string()).collect();
-        let total = all.len();
-        let start = self.told("data", &json!(null));
-        format!(
-            r#"{}{{"now":"{NOW}","total":{total},"connections":[{}]}}}}"#,
-            start.strip_suffix("null}").unwrap(),
-            rows.join(",")
-        )
-    }
-}
-
-impl Client {
-    fn row(&self) -> Value {
-        json!({"cid": self.cid, "kind": "Client", "type": "nats", "ip": "10.0.0.1", "start": START,
-            "last_activity": START, "in_msgs": self.messages, "out_msgs": 0, "subscriptions": self.subscriptions,
-            "name": "app", "lang": "go", "version": "1.30.0", "authorized_user": self.user, "account": self.account})
     }
 }
 

@@ -1,0 +1,104 @@
+//! The servers of a scripted system and what they answer.
+
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) cid: u64,
+    pub(super) account: String,
+    pub(super) user: &'static str,
+    pub(super) subscriptions: u64,
+    pub(super) messages: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) cluster: String,
+    pub(super) max_connections: i64,
+    pub(super) clients: Vec<Client>,
+    /// Leafnodes of an account.
+    pub(super) leafnodes: Option<(String, u64)>,
+    /// Clients that only VARZ counts.
+    pub(super) unlisted: u64,
+    /// From a request to the answer.
+    pub(super) latency: Duration,
+    /// It takes so much longer for STATSZ.
+    pub(super) statsz_later: Duration,
+}
+
+impl Member {
+    pub(super) fn new(number: usize) -> Self {
+        Self {
+            id: format!("N{number:0>55}"),
+            name: format!("n{number}"),
+            cluster: "east".into(),
+            max_connections: 65_536,
+            clients: Vec::new(),
+            leafnodes: None,
+            unlisted: 0,
+            latency: Duration::from_millis(2),
+            statsz_later: Duration::ZERO,
+        }
+    }
+
+    /// Adds clients.
+    pub(super) fn with(mut self, n: u64, account: &str, user: &'static str) -> Self {
+        let from = self.clients.len() as u64 + 10;
+        let client = |cid| Client { cid, account: account.to_owned(), user, subscriptions: 3, messages: 7 };
+        self.clients.extend((from..from + n).map(client));
+        self
+    }
+}
+
+pub(super) const START: &str = "2023-11-14T20:13:20Z";
+const NOW: &str = "2023-11-14T22:13:20Z";
+
+impl Member {
+    /// Servers write who they are first.
+    pub(super) fn told(&self, key: &str, data: &Value) -> String {
+        let Self { id, name, cluster, .. } = self;
+        format!(
+            r#"{{"server":{{"name":"{name}","host":"h","id":"{id}","cluster":"{cluster}","ver":"2.15.1","time":"{NOW}"}},"{key}":{data}}}"#
+        )
+    }
+
+    pub(super) fn varz(&self) -> Value {
+        let connections = self.clients.len() as u64 + self.unlisted;
+        let leafnodes = self.leafnodes.as_ref().map_or(0, |(_, leafnodes)| *leafnodes);
+        json!({"connections": connections, "total_connections": connections, "leafnodes": leafnodes,
+            "max_connections": self.max_connections, "system_account": "SYS", "cluster": {"cluster_port": 6222}})
+    }
+
+    pub(super) fn connz(&self, body: &Value, account: Option<&str>) -> String {
+        let number = |key: &str| usize::try_from(body[key].as_u64().unwrap_or(0)).unwrap();
+        let wanted = |client: &&Client| {
+            let one = body["cid"].as_u64().is_none_or(|cid| client.cid == cid);
+            one && account.is_none_or(|account| client.account == account)
+        };
+        let open = body["state"] == 0;
+        let mut all: Vec<&Client> = self.clients.iter().filter(wanted).filter(|_| open).collect();
+        if body["sort"] == "subs" {
+            all.sort_by_key(|client| std::cmp::Reverse(client.subscriptions));
+        }
+        let page = all.iter().skip(number("offset")).take(number("limit"));
+        let rows: Vec<String> = page.map(|client| client.row().to_string()).collect();
+        let total = all.len();
+        let start = self.told("data", &json!(null));
+        format!(
+            r#"{}{{"now":"{NOW}","total":{total},"connections":[{}]}}}}"#,
+            start.strip_suffix("null}").unwrap(),
+            rows.join(",")
+        )
+    }
+}
+
+impl Client {
+    fn row(&self) -> Value {
+        json!({"cid": self.cid, "kind": "Client", "type": "nats", "ip": "10.0.0.1", "start": START,
+            "last_activity": START, "in_msgs": self.messages, "out_msgs": 0, "subscriptions": self.subscriptions,
+            "name": "app", "lang": "go", "version": "1.30.0", "authorized_user": self.user, "account": self.account})
+    }
+}
