@@ -11,6 +11,7 @@ pub(crate) struct System {
     /// The connections that a sweep sees; folded at the end, when the limits of their servers are known.
     listed: Vec<(Name, Connection<'static>)>,
     own: Vec<(Name, u64)>,
+    budget: Budget,
     head: PageHead,
     next_cid: u64,
     unswept: BTreeSet<Name>,
@@ -41,6 +42,7 @@ impl System {
             snapshot: Snapshot::empty(1_700_000_000, at(0)),
             listed: Vec::new(),
             own: Vec::new(),
+            budget: Budget::default(),
             head: PageHead { now: Some(at(0)), ..PageHead::default() },
             next_cid: 1,
             unswept: BTreeSet::new(),
@@ -98,6 +100,12 @@ impl System {
             .accounts
             .entry(id.clone())
             .or_insert_with(|| Account { servers: loaded, ..Account::new(id) })
+    }
+
+    /// With other bounds of the fold than the usual ones.
+    pub(crate) fn within(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
     }
 
     /// The agent's own connection, by the id that [`Self::connect`] gives next.
@@ -204,9 +212,9 @@ impl System {
 
     /// The snapshot.
     pub(crate) fn done(self) -> Snapshot {
-        let Self { mut snapshot, listed, own, head, .. } = self;
+        let Self { mut snapshot, listed, own, budget, head, .. } = self;
         let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own };
-        let mut fold = ConnectionFold::new(rules);
+        let mut fold = ConnectionFold::within(rules, budget);
         for id in snapshot.servers.keys() {
             fold.server(id);
         }

@@ -1,7 +1,5 @@
 //! Connections per server, account and user, over many pages.
 
-use std::collections::BTreeMap;
-
 use insights_agent::snapshot::{AccountLimits, Limits, Snapshot};
 
 use crate::lens::{Lens, account, assert_whole, named};
@@ -46,9 +44,8 @@ async fn counted(builder: Builder) -> (Cluster, Snapshot) {
     assert_eq!(orders.fold.users.len(), 2);
     let app = orders.fold.users.get(&cluster.user_id("ORDERS/app")).unwrap();
     assert_eq!(app.connections(), 335);
-    let on: BTreeMap<_, _> = app.details().unwrap().servers().collect();
-    let id = |server| &named(&snapshot, server).id;
-    assert_eq!(on, BTreeMap::from([(id("n1"), 330), (id("n2"), 5)]));
+    let on = |server| app.details().unwrap().on(named(&snapshot, server).fold.as_ref().unwrap());
+    assert_eq!(["n1", "n2", "n3"].map(on), [330, 5, 0]);
     assert_eq!(orders.fold.users.get(&cluster.user_id("ORDERS/other")).unwrap().connections(), 3);
     let billing = account(&snapshot, &cluster.account_id("BILLING"));
     assert_eq!((billing.connections(), billing.fold.kinds().nats), (2, 2));

@@ -66,8 +66,8 @@ impl System {
                 assert_eq!(whole, &Answer::Complete, "{name} {endpoint:?}: {:?}", snapshot.coverage);
             }
             let details = account(snapshot, "A").fold.users.get("a").unwrap().details().unwrap();
-            let here = details.servers().find(|(server, _)| ***server == **id).unwrap();
-            assert_eq!((here.1, details.before), (clients as u64, 0), "{name}");
+            let here = details.on(server.fold.as_ref().unwrap());
+            assert_eq!((here, details.before), (clients as u64, 0), "{name}");
             assert_eq!(account(snapshot, "A").servers[&**id].connections, clients as u64);
             assert!(server.vars.as_ref().unwrap().connections >= clients as u64);
         }

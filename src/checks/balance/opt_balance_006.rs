@@ -262,6 +262,7 @@ mod tests {
     use super::*;
     use crate::check::{Settings, Standing};
     use crate::checks::laws::{judge, only};
+    use crate::snapshot::Budget;
     use crate::snapshot::build::System;
     use crate::wire::connz::Connection;
     use serde_json::json;
@@ -310,6 +311,27 @@ mod tests {
             json!({"hot_server_percent": 65.1, "other_accounts_percent": 0.0, "leans": false})
         );
         assert_eq!(firing.evidence["libraries"]["top"], json!([{"name": "go 1.30.0", "count": 71}]));
+    }
+
+    #[test]
+    fn what_the_evidence_is_drawn_from_is_said_where_it_is_not_everything() {
+        let evidence = |shares| {
+            let snapshot = system([10, 90, 0]).within(Budget { shares, ..Budget::default() }).done();
+            only(&judge::<Check>(&snapshot)).1.clone()
+        };
+        assert_eq!(evidence(2).evidence.get("details_of"), None);
+        let late = evidence(1);
+        assert_eq!(
+            (&late.evidence["details_of"], &late.evidence["addresses"]["top"][0]["count"]),
+            (&json!(80), &json!(80))
+        );
+        assert!(late.remediation[0].starts_with("100.0 % of them come from the address"));
+        let never = evidence(0);
+        assert_eq!(
+            (&never.evidence["details_of"], &never.evidence["servers"][0]["connections"]),
+            (&json!(0), &json!(90))
+        );
+        assert!(never.remediation[0].starts_with("Put every server"), "{:?}", never.remediation);
     }
 
     #[test]

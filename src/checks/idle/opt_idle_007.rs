@@ -217,6 +217,7 @@ mod tests {
     use super::*;
     use crate::check::{Entry, Match, Settings, Standing};
     use crate::checks::laws::{judge, only};
+    use crate::snapshot::Budget;
     use crate::snapshot::build::System;
     use crate::wire::connz::Connection;
     use serde_json::json;
@@ -285,6 +286,31 @@ mod tests {
             idle_since("20:00:00")(c, i);
             c.kind = "Leafnode".into();
         }));
+    }
+
+    #[test]
+    fn the_count_is_exact_where_there_is_no_room_to_keep_connections_apart() {
+        let system = |silent_users| {
+            let budget = Budget { silent_users, ..Budget::default() };
+            System::of(1)
+                .within(budget)
+                .connect("n1", "APP", "v", 2, idle_since("21:00:00"))
+                .connect("n1", "APP", "u", 8, idle_since("20:00:00"))
+                .done()
+        };
+        let of_u = |silent_users| {
+            let judgement = judge::<Check>(&system(silent_users));
+            let found = judgement.firing.into_iter().find(|(found, _)| *found == entity("u"));
+            found.unwrap().1.evidence
+        };
+        for (silent_users, rows, of) in [(0, 0, Some(0)), (1, 5, Some(6)), (2, 5, None)] {
+            let evidence = of_u(silent_users);
+            assert_eq!(
+                (&evidence["idle"], evidence["longest_idle"].as_array().unwrap().len()),
+                (&json!(8), rows)
+            );
+            assert_eq!(evidence.get("longest_idle_of").and_then(serde_json::Value::as_u64), of);
+        }
     }
 
     #[test]

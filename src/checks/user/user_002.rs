@@ -181,9 +181,13 @@ fn evidence(context: &Context<'_>, account: &Account, user: &UserFold) -> Eviden
         0 => vec![NOT_KEPT.to_owned()],
         _ => vec![origin(details, covered, &addresses, &client_names), timing(user, details)],
     };
+    let on_servers = context.now.servers.values().filter_map(|server| {
+        let fold = server.fold.as_ref()?;
+        Some((server.id.clone(), details.on(fold)))
+    });
     Evidence {
         pattern,
-        by_server: by_server(context.now, details.servers().map(|(id, count)| (id.clone(), count))),
+        by_server: by_server(context.now, on_servers.filter(|(_, count)| *count > 0)),
         addresses,
         client_names,
         unnamed: details.unnamed,
@@ -321,8 +325,8 @@ mod tests {
     use super::*;
     use crate::check::{Match, Settings, Standing};
     use crate::checks::laws::{judge, judge_set, only};
-    use crate::snapshot::Version;
     use crate::snapshot::build::System;
+    use crate::snapshot::{Budget, Version};
     use crate::wire::connz::Connection;
     use serde_json::json;
 
@@ -418,6 +422,34 @@ mod tests {
         let judgement = judge::<Check>(&system().gone("n2").done());
         assert_eq!(judgement.firing.len(), 1);
         assert!(matches!(judgement.standing(&other), Standing::Unknown(_)));
+    }
+
+    #[test]
+    fn the_count_is_exact_where_the_details_began_late_or_never() {
+        let system = |users| {
+            let budget = Budget { users, ..Budget::default() };
+            // Two others are met before, with three connections each; there is room for the details of two.
+            System::of(1)
+                .within(budget)
+                .connect("n1", "APP", "v", 3, plain)
+                .connect("n1", "APP", "w", 3, plain)
+                .connect("n1", "APP", "u", 120, plain)
+        };
+        let judgement = judge::<Check>(&system(2).done());
+        let firing = only(&judgement).1;
+        assert_eq!(firing.summary, "user u of account APP has 120 connections, more than 100");
+        assert_eq!(firing.evidence["details_of"], 117);
+        assert_eq!(firing.evidence["addresses"]["top"][0]["count"], 117);
+        assert!(firing.remediation[0].starts_with("100.0 % come from the address 10.0.0.1"));
+        let judgement = judge::<Check>(&system(0).done());
+        let firing = only(&judgement).1;
+        assert_eq!(firing.observed.value, 120.into());
+        assert_eq!(
+            (&firing.evidence["details_of"], &firing.evidence["pattern"]),
+            (&json!(0), &json!([NOT_KEPT]))
+        );
+        let whole = judge::<Check>(&system(3).done());
+        assert_eq!(only(&whole).1.evidence.get("details_of"), None);
     }
 
     #[test]

@@ -193,7 +193,7 @@ fn check_details(user: &UserFold, addresses: &BTreeMap<u64, u64>, small: bool) -
         prop_assert!(small, "there was room for {}", user.id());
         return Ok(());
     };
-    let on_servers: u64 = details.servers().map(|(_, count)| count).sum();
+    let on_servers: u64 = details.servers.iter().map(|(_, count)| u64::from(*count)).sum();
     prop_assert_eq!(details.before + on_servers, user.connections());
     prop_assert!(small || details.before == 0);
     for (ip, count) in addresses {

@@ -1,10 +1,10 @@
 //! What the fold may keep beside its exact counts, over all accounts, users and servers together.
 
-/// The bounds of a fold. The defaults come to less than 60 MB when all of them are exhausted, however many connections
-/// there are; what is kept for every account, server and user comes on top.
+/// The bounds of a fold. What is kept for every account, server and user comes on top.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Users of which more than their counts is kept: servers, addresses, names, times. 0.2 KB each and what is counted.
+    /// Users of which more than their counts is kept: servers, addresses, names, times. 0.2 KB each, 8 bytes for each server
+    /// that one is on, and what is counted.
     pub users: usize,
     /// Users of which the connections that are silent for longest are kept: at most 0.6 KB each.
     pub silent_users: usize,

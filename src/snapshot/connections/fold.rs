@@ -119,7 +119,7 @@ impl ConnectionFold {
             "mqtt" => account.kinds.mqtt += 1,
             _ => account.kinds.nats += 1,
         }
-        let client = Client::of(connection, server, head.now, kept);
+        let client = Client::of(connection, (server, on_server.slot), head.now, kept);
         if let (Some(start), Some(since)) = (client.start, source.since) {
             account.opened += u64::from(start > since);
         }

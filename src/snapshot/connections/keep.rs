@@ -18,6 +18,7 @@ pub(super) struct Client<'a> {
     pub(super) connection: &'a Connection<'a>,
     /// The server's id.
     pub(super) server: &'a Name,
+    pub(super) slot: u32,
     /// The server's clock.
     pub(super) now: Option<OffsetDateTime>,
     pub(super) start: Option<OffsetDateTime>,
@@ -28,13 +29,13 @@ pub(super) struct Client<'a> {
 impl<'a> Client<'a> {
     pub(super) fn of(
         connection: &'a Connection<'_>,
-        server: &'a Name,
+        (server, slot): (&'a Name, u32),
         now: Option<OffsetDateTime>,
         kept: &mut Kept,
     ) -> Self {
         let mut keep = |text: &str| (!text.is_empty()).then(|| kept.texts.keep(text));
         let (name, address) = (keep(&connection.name), keep(&connection.ip));
-        Self { connection, server, now, start: timestamp(&connection.start), name, address }
+        Self { connection, server, slot, now, start: timestamp(&connection.start), name, address }
     }
 
     /// Since when it has been idle, if it never carried a message.
@@ -151,7 +152,7 @@ impl Kept {
             }
             return;
         };
-        details.add(client.server, client.start);
+        details.add(client.slot, client.start);
         details.unnamed += u64::from(client.name.is_none());
         self.count(&mut details.names, client.name.as_ref());
         self.count(&mut details.addresses, client.address.as_ref());

@@ -1,10 +1,10 @@
 //! Who a connection belongs to, without ever keeping a secret; and what is kept of some users beside their counts.
 
+use super::ServerFold;
 use crate::snapshot::{TopCounter, Version};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::connz::Connection;
 use std::borrow::Cow;
-use std::sync::Arc;
 use time::OffsetDateTime;
 
 /// Silent connections that are kept per user, the longest idle first.
@@ -65,7 +65,8 @@ pub struct SilentConnection {
 pub struct UserDetails {
     /// Connections of the user that had passed before.
     pub before: u64,
-    pub(super) servers: Vec<(Name, u64)>,
+    /// By the slots of servers: 8 bytes for each server that the user is on.
+    pub(super) servers: Vec<(u32, u32)>,
     /// By address.
     pub addresses: TopCounter,
     /// By client name; unnamed ones are not in it.
@@ -79,21 +80,16 @@ pub struct UserDetails {
 }
 
 impl UserDetails {
-    /// Connections by server id; exact since the details began.
-    pub fn servers(&self) -> impl Iterator<Item = (&Name, u64)> {
-        self.servers.iter().map(|(server, count)| (server, *count))
+    /// Connections on a server; exact since the details began.
+    pub fn on(&self, server: &ServerFold) -> u64 {
+        let at = self.servers.binary_search_by_key(&server.slot, |(slot, _)| *slot);
+        at.map_or(0, |at| self.servers[at].1.into())
     }
 
-    pub(super) fn add(&mut self, server: &Name, start: Option<OffsetDateTime>) {
-        // Pages come from one server after another.
-        let last = self.servers.last_mut().filter(|(id, _)| Arc::ptr_eq(id, server));
-        let known = match last {
-            Some(last) => Some(last),
-            None => self.servers.iter_mut().find(|(id, _)| Arc::ptr_eq(id, server)),
-        };
-        match known {
-            Some((_, count)) => *count += 1,
-            None => self.servers.push((server.clone(), 1)),
+    pub(super) fn add(&mut self, slot: u32, start: Option<OffsetDateTime>) {
+        match self.servers.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            Ok(at) => self.servers[at].1 = self.servers[at].1.saturating_add(1),
+            Err(at) => self.servers.insert(at, (slot, 1)),
         }
         if let Some(start) = start {
             self.oldest = Some(self.oldest.map_or(start, |oldest| oldest.min(start)));
