@@ -64,7 +64,7 @@ impl Proxy {
         self.shared.whole.send_replace(true);
     }
 
-    /// Is cut, for good, as soon as these bytes would pass; they do not.
+    /// Is cut as soon as these bytes would pass; they do not.
     pub(crate) fn cut_before(&self, bytes: &'static [u8]) {
         *self.shared.trigger.lock().unwrap() = Some(bytes);
     }
