@@ -203,9 +203,9 @@ impl Agent {
     async fn epoch(&mut self, id: u64, within: Duration, epoch: Duration) -> Report {
         let started = Instant::now();
         // Who looks once waits for the answer.
-        let spread = match self.purpose {
-            Purpose::Publish => epoch.mul_f64(SPREAD_SHARE),
-            Purpose::Look => Duration::ZERO,
+        let (spread, period) = match self.purpose {
+            Purpose::Publish => (epoch.mul_f64(SPREAD_SHARE), epoch),
+            Purpose::Look => (Duration::ZERO, Duration::ZERO),
         };
         let requests = self.config.requests();
         let plan = Plan {
@@ -217,6 +217,7 @@ impl Agent {
             accounts: requests.contains(&Endpoint::AccountStatz) || requests.contains(&Endpoint::Accountz),
             page: PAGE,
             spread,
+            period,
         };
         let config = Arc::clone(&self.config);
         let idle_after = Box::new(move |account: &str, user: &str, name: Option<&str>| {

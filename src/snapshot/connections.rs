@@ -20,7 +20,7 @@ mod users;
 pub(crate) use account::share_of;
 pub use account::{AccountFold, OwnLimit, ShareDetails, TopConnection};
 pub use budget::Budget;
-pub use fold::{ConnectionFold, Folded};
+pub use fold::{ConnectionFold, Folded, Owner};
 pub(crate) use user::{HIDDEN, TOKEN, UNAUTHENTICATED};
 pub use user::{SilentConnection, UserDetails};
 pub(crate) use users::shared;

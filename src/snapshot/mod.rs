@@ -16,7 +16,7 @@ mod texts;
 
 pub use account::{Account, AccountLimits, Limits, OnServer};
 pub use connections::{
-    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, OwnLimit, PageSource,
+    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, OwnLimit, Owner, PageSource,
     ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};

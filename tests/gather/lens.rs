@@ -78,6 +78,7 @@ impl Lens {
             accounts: true,
             page: 64,
             spread: Duration::ZERO,
+            period: Duration::ZERO,
         }
     }
 

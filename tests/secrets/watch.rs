@@ -50,6 +50,7 @@ impl Viewpoint {
             accounts: true,
             page: 64,
             spread: Duration::ZERO,
+            period: Duration::ZERO,
         };
         gatherer.sweep(&plan(1), FoldRules::none()).await;
         let mut snapshot = gatherer.sweep(&plan(2), FoldRules::none()).await;

@@ -80,6 +80,7 @@ async fn bombs_are_refused_and_the_server_is_judged() {
             accounts: true,
             page: 8192,
             spread: Duration::ZERO,
+            period: Duration::ZERO,
         };
         let snapshot = gatherer.sweep(&plan, FoldRules::none()).await;
         let real = snapshot.server_named("n1").unwrap();

@@ -4,6 +4,7 @@ use super::Plan;
 use super::ask_one::{Missed, ask_one};
 use super::lanes::{Lanes, WIDEST};
 use super::learnt::Learnt;
+use super::owners::{Reading, decodes};
 use super::page::{Folded, Folding, Place, Unusable};
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
@@ -33,6 +34,7 @@ pub(super) struct Target {
     pub(super) expected: u64,
     /// Not asked before then.
     pub(super) start: Instant,
+    pub(super) reading: Reading,
 }
 
 /// How a sweep over one server ended, and what it cost.
@@ -41,6 +43,9 @@ pub(super) struct Swept {
     pub(super) account: Option<Name>,
     pub(super) answer: Answer,
     pub(super) tally: Tally,
+    pub(super) reading: Reading,
+    /// Whether all connections were listed, be it known whose they are or not.
+    pub(super) whole: bool,
 }
 
 /// What all sweeps of an epoch share.
@@ -65,7 +70,7 @@ impl Sweep<'_> {
     }
 
     async fn sweep_one(&self, target: Target) -> Swept {
-        let Target { source, account, expected, start } = target;
+        let Target { source, account, expected, start, reading } = target;
         sleep_until(start.min(self.plan.deadline)).await;
         let mut one = OneSweep {
             all: self,
@@ -73,11 +78,21 @@ impl Sweep<'_> {
             source: Arc::new(source),
             account,
             expected,
+            reading,
             tally: Tally::default(),
             last_cid: 0,
         };
-        let answer = one.run().await;
-        Swept { id: one.source.server.clone(), account: one.account, answer, tally: one.tally }
+        let listed = one.list(0).await;
+        let whole = listed == Answer::Complete;
+        let answer = if whole { one.read_new().await } else { listed };
+        Swept {
+            id: one.source.server.clone(),
+            account: one.account,
+            answer,
+            tally: one.tally,
+            reading: one.reading,
+            whole,
+        }
     }
 }
 
@@ -87,21 +102,24 @@ struct OneSweep<'a> {
     source: Arc<PageSource>,
     account: Option<Name>,
     expected: u64,
+    reading: Reading,
     tally: Tally,
     /// The highest cid that was folded.
     last_cid: u64,
 }
 
 impl OneSweep<'_> {
-    async fn run(&mut self) -> Answer {
+    /// Lists the connections from the one on that has so many before it.
+    async fn list(&mut self, from: u64) -> Answer {
         let mut answer = Answer::Complete;
-        let (mut offset, mut steps_back, mut most) = (0, 0, self.all.plan.page.max(SMALLEST_PAGE));
+        let (mut offset, mut steps_back, mut most) = (from, 0, self.all.plan.page.max(SMALLEST_PAGE));
         // The number of connections that were listed up to `last_cid`; it never grows, as new ones have higher cids.
         let mut reached = 0;
         loop {
-            let limit = self.all.learnt().page(&self.source.server, most);
+            let whole = self.reading.asks() && decodes(self.source.version);
+            let limit = self.all.learnt().page(&self.source.server, most, whole);
             let last_cid = self.last_cid;
-            let place = Place { offset, last_cid, adjoin: offset > 0 && steps_back < STEPS_BACK };
+            let place = Place { offset, last_cid, adjoin: offset > 0 && steps_back < STEPS_BACK, only: None };
             let page = match self.read_page(limit, place).await {
                 Ok(page) => page,
                 Err(Lost::Unusable(Unusable::TooLarge)) if limit > SMALLEST_PAGE => {
@@ -123,7 +141,8 @@ impl OneSweep<'_> {
                 answer = Answer::Partial(why.into());
             }
             let end = offset.saturating_add(page.listed);
-            if page.listed < limit || end >= page.total {
+            // A full page may have others behind it, whatever the server says how many there are.
+            if page.listed < limit {
                 return answer;
             }
             if page.last_cid == last_cid && end > reached {
@@ -140,23 +159,67 @@ impl OneSweep<'_> {
         }
     }
 
+    /// Reads whose the connections are that the list has brought and nobody knows.
+    async fn read_new(&mut self) -> Answer {
+        let Some(unread) = self.reading.known().and_then(|mut known| known.take_unread()) else {
+            return Answer::Complete;
+        };
+        let Reading::Recalled(remembered) = self.reading.clone() else {
+            return Answer::Complete;
+        };
+        self.reading = Reading::Noted(remembered.clone());
+        if !unread.cids.is_empty() {
+            for cid in &unread.cids {
+                if let Err(lost) = self.read_one(*cid).await {
+                    return lost.of_new(unread.count);
+                }
+            }
+            return Answer::Complete;
+        }
+        let now = Instant::now();
+        if !remembered.lock().may_be_read(now, self.expected) {
+            return Answer::Partial(format!(
+                "{} connections are new, and it is not known yet whose they are: telling it costs the server much, so that \
+                 it is asked only now and then",
+                unread.count
+            ));
+        }
+        self.last_cid = unread.last_cid;
+        let answer = self.list(unread.from.saturating_sub(OVERLAP)).await;
+        if answer == Answer::Complete {
+            remembered.lock().read(now);
+        }
+        answer
+    }
+
     /// Asks for a page and folds it. Behind an answer that is of no use another one may come, if a stranger wrote the
     /// first.
-    async fn read_page(&mut self, limit: u64, mut place: Place) -> Result<Folded, Lost> {
-        let Sweep { inbox, plan, lanes, folding, .. } = self.all;
-        let server = self.source.server.clone();
+    async fn read_page(&mut self, limit: u64, place: Place) -> Result<Folded, Lost> {
         let options = ConnzOptions {
+            auth: self.reading.asks(),
             offset: place.offset,
             limit,
             acc: self.account.as_ref().map(ToString::to_string),
             ..ConnzOptions::open()
         };
         let listed = self.expected.saturating_sub(place.offset).clamp(1, limit);
+        self.read(&options, listed, place).await
+    }
+
+    /// Asks for one connection. It may have ended meanwhile.
+    async fn read_one(&mut self, cid: u64) -> Result<Folded, Lost> {
+        let options = ConnzOptions { cid: Some(cid), limit: 1, ..ConnzOptions::open() };
+        self.read(&options, 1, Place { offset: 0, last_cid: 0, adjoin: false, only: Some(cid) }).await
+    }
+
+    async fn read(&mut self, options: &ConnzOptions, listed: u64, mut place: Place) -> Result<Folded, Lost> {
+        let Sweep { inbox, plan, lanes, folding, .. } = self.all;
+        let server = self.source.server.clone();
         let bytes = self.all.learnt().bytes(&server, listed);
         let pass = lanes.enter(&server, bytes, plan.deadline).await;
         let _pass = pass.ok_or(Lost::Missed(Missed::Deadline))?;
         self.tally.request();
-        let mut asked = ask_one(inbox, plan, &self.subject, &options).await.map_err(Lost::Missed)?;
+        let mut asked = ask_one(inbox, plan, &self.subject, options).await.map_err(Lost::Missed)?;
         let mut lost = None;
         loop {
             let (body, bytes, took) = match asked.next().await {
@@ -170,10 +233,12 @@ impl OneSweep<'_> {
             };
             self.tally.answer(bytes, took);
             self.tally.time(&server, took);
-            match folding.add(body, &self.source, place, took).await {
+            match folding.add(body, &self.source, place, &self.reading, took).await {
                 Ok(page) => {
                     let before = self.all.learnt().learn(&server, page.measured);
-                    lanes.judge(took, before);
+                    if place.only.is_none() {
+                        lanes.judge(took, before);
+                    }
                     return Ok(page);
                 }
                 Err(Unusable::Stranger) => {
@@ -183,7 +248,9 @@ impl OneSweep<'_> {
                 // A smaller page mends it, which no other failure can be mended by.
                 Err(Unusable::TooLarge) => lost = Some(Lost::Unusable(Unusable::TooLarge)),
                 Err(why) => {
-                    if let Unusable::Wire { last_cid, .. } = why {
+                    if let Unusable::Wire { last_cid, .. } = why
+                        && place.only.is_none()
+                    {
                         // What it brought before it broke is not counted again.
                         (self.last_cid, place.last_cid) = (last_cid, last_cid);
                     }
@@ -201,6 +268,15 @@ enum Lost {
 }
 
 impl Lost {
+    /// Some of the new connections could not be read by themselves.
+    fn of_new(self, count: u64) -> Answer {
+        let why = match self {
+            Self::Missed(missed) => missed.to_string(),
+            Self::Unusable(why) => why.to_string(),
+        };
+        Answer::Partial(format!("{count} connections are new, and it was not told whose they are: {why}"))
+    }
+
     /// `begun` says whether connections of the server were counted.
     fn answer(self, subject: &str, offset: u64, begun: bool) -> Answer {
         match self {

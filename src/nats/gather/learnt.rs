@@ -9,6 +9,10 @@ use std::time::Duration;
 /// to one page for each core in memory.
 const PAGE_BYTES: f64 = 6.0 * 1024.0 * 1024.0;
 
+/// The same where a page is dear whatever it lists: a server that decodes the JWTs of all its connections for every page
+/// should be asked for one page only.
+const WHOLE_BYTES: f64 = 40.0 * 1024.0 * 1024.0;
+
 /// Fewest and most connections of one page.
 const PAGE: (u64, u64) = (256, 32_768);
 
@@ -78,10 +82,11 @@ impl Default for Learnt {
 }
 
 impl Learnt {
-    /// Connections to ask this server for in one page.
-    pub(super) fn page(&self, server: &Name, most: u64) -> u64 {
+    /// Connections to ask this server for in one page; `whole` if a page costs the server the same whatever it lists.
+    pub(super) fn page(&self, server: &Name, most: u64, whole: bool) -> u64 {
         let plain = self.servers.get(server).map_or(self.plain, |pace| pace.plain).value();
-        ((PAGE_BYTES / plain.max(1.0)) as u64).clamp(PAGE.0, PAGE.1).min(most)
+        let aim = if whole { WHOLE_BYTES } else { PAGE_BYTES };
+        ((aim / plain.max(1.0)) as u64).clamp(PAGE.0, PAGE.1).min(most)
     }
 
     /// Bytes on the network of this many connections of this server.
@@ -133,23 +138,23 @@ mod tests {
     #[test]
     fn pages_grow_towards_the_size_that_is_aimed_at() {
         let (mut learnt, a, b) = (Learnt::default(), Name::from("a"), Name::from("b"));
-        let first = learnt.page(&a, u64::MAX);
+        let first = learnt.page(&a, u64::MAX, false);
         assert!((3_000..4_000).contains(&first), "{first}");
         for _ in 0..20 {
             learnt.learn(&a, page(5_000, 600, 20));
         }
-        assert!((10_000..11_000).contains(&learnt.page(&a, u64::MAX)));
+        assert!((10_000..11_000).contains(&learnt.page(&a, u64::MAX, false)));
         // Another server begins with what was learnt of all, and is corrected by its own pages.
-        assert_eq!(learnt.page(&b, u64::MAX), learnt.page(&a, u64::MAX));
+        assert_eq!(learnt.page(&b, u64::MAX, false), learnt.page(&a, u64::MAX, false));
         for _ in 0..30 {
             learnt.learn(&b, page(300, 100_000, 20));
         }
-        assert_eq!(learnt.page(&b, u64::MAX), PAGE.0);
-        assert_eq!(learnt.page(&a, 64), 64);
+        assert_eq!(learnt.page(&b, u64::MAX, false), PAGE.0);
+        assert_eq!(learnt.page(&a, 64, false), 64);
         for _ in 0..30 {
             learnt.learn(&a, page(5_000, 1, 20));
         }
-        assert_eq!(learnt.page(&a, u64::MAX), PAGE.1);
+        assert_eq!(learnt.page(&a, u64::MAX, false), PAGE.1);
     }
 
     #[test]

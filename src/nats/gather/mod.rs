@@ -12,6 +12,7 @@ mod events;
 mod follow_up;
 mod lanes;
 mod learnt;
+mod owners;
 mod page;
 mod roll_call;
 mod roster;
@@ -41,6 +42,7 @@ use denials::Denials;
 use events::EventReader;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
+use owners::Owners;
 use page::Folding;
 use roll_call::RollCall;
 use roster::Roster;
@@ -97,6 +99,8 @@ pub struct Plan {
     pub page: u64,
     /// The time over which the first requests for connections are spread, where there are more than a handful of servers.
     pub spread: Duration,
+    /// When the next gather begins, from the beginning of this one; zero if none does.
+    pub period: Duration,
 }
 
 /// What the gather keeps between epochs.
@@ -110,6 +114,7 @@ pub struct Gatherer {
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
     learnt: Mutex<Learnt>,
+    owners: Mutex<Owners>,
     varz_size: Faded,
     statz_sizes: Sizes,
     system_account: Option<Name>,
@@ -138,6 +143,7 @@ impl Gatherer {
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
+            owners: Mutex::new(Owners::default()),
             varz_size: Faded::new(VARZ_BYTES),
             statz_sizes: Sizes::default(),
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
@@ -195,7 +201,10 @@ impl Gatherer {
         self.take_events(&mut snapshot);
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        learnt.retain(&self.roster.ids());
+        let known = self.roster.ids();
+        learnt.retain(&known);
+        let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        owners.retain(|id| known.contains(id));
         self.count_strangers(&mut snapshot);
         let Snapshot { servers, coverage, .. } = &mut snapshot;
         coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);

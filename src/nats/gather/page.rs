@@ -1,6 +1,7 @@
 //! One page of connections: decoded, and folded while it is parsed.
 
 use super::learnt::Measured;
+use super::owners::Reading;
 use crate::nats::encoding::DecodeError;
 use crate::nats::inbox::Answer;
 use crate::snapshot::{ConnectionFold, PageSource};
@@ -20,6 +21,8 @@ pub(super) struct Place {
     /// Whether the page must begin at or before it. Connections are listed by ascending cid, so a page that begins
     /// behind it has passed over some because others before them were closed; then nothing of it is folded.
     pub(super) adjoin: bool,
+    /// The only connection that is asked for; none for a page.
+    pub(super) only: Option<u64>,
 }
 
 /// What a page brought.
@@ -88,14 +91,15 @@ impl Folding {
         answer: Answer,
         source: &Arc<PageSource>,
         place: Place,
+        reading: &Reading,
         took: Duration,
     ) -> Result<Folded, Unusable> {
         let permit = Arc::clone(&self.cores).acquire_owned().await;
         let permit = permit.map_err(|error| Unusable::Task(error.to_string()))?;
-        let (fold, source) = (Arc::clone(&self.fold), Arc::clone(source));
+        let (fold, source, reading) = (Arc::clone(&self.fold), Arc::clone(source), reading.clone());
         let work = move || {
             let _permit = permit;
-            fold_page(answer, &source, &fold, place, took)
+            fold_page(answer, &source, &fold, place, &reading, took)
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(Unusable::Task(error.to_string())))
@@ -107,6 +111,7 @@ fn fold_page(
     source: &PageSource,
     fold: &Mutex<ConnectionFold>,
     place: Place,
+    reading: &Reading,
     took: Duration,
 ) -> Result<Folded, Unusable> {
     let wire = answer.size();
@@ -123,6 +128,7 @@ fn fold_page(
     let (mut headless, mut skip) = (false, false);
     let is_apart = |first: Option<u64>| place.offset > 0 && first.is_none_or(|cid| cid > place.last_cid);
     let mut fold = fold.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut known = reading.known();
     let parsed = parse(&body, &mut |head, connection| {
         if first.is_none() {
             // Servers write who they are first, so that whose a page is and where it begins is known before any is folded.
@@ -133,9 +139,21 @@ fn fold_page(
         repeated |= connection.cid <= before;
         before = connection.cid;
         listed += 1;
-        if !skip && connection.cid > last_cid {
-            last_cid = connection.cid;
-            fold.add(source, head, connection);
+        if skip || connection.cid <= last_cid || place.only.is_some_and(|only| only != connection.cid) {
+            return;
+        }
+        last_cid = connection.cid;
+        match &mut known {
+            Some(known) if reading.asks() => {
+                fold.add(source, head, connection);
+                known.note(source, connection);
+            }
+            Some(known) => {
+                if let Some(owner) = known.recall(connection.cid, place.offset + listed - 1) {
+                    fold.add_of(source, head, connection, owner);
+                }
+            }
+            None => fold.add(source, head, connection),
         }
     });
     let page = parsed.map_err(|error| Unusable::Wire { error, last_cid })?;

@@ -2,6 +2,7 @@
 
 use super::account_counts::{Counts, Loaded};
 use super::connections::{self, Swept, Target};
+use super::owners::{Owners, Reading};
 use super::page::Folding;
 use super::{Gatherer, Plan, Sweep, accounts, variables};
 use crate::snapshot::{AccountLimits, Endpoint, Limits, PageSource, ServerVars, Snapshot};
@@ -9,6 +10,7 @@ use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::time::timestamp;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::PoisonError;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -67,7 +69,8 @@ impl Gatherer {
                 Vec::new()
             }
         };
-        note_swept(snapshot, swept);
+        let owners = self.owners.get_mut().unwrap_or_else(PoisonError::into_inner);
+        note_swept(snapshot, owners, swept);
     }
 
     async fn ask_counts(
@@ -157,13 +160,16 @@ impl Gatherer {
         let spread = if ids.len() > HANDFUL { plan.spread } else { Duration::ZERO };
         let step = spread / u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1);
         let (now, mut targets) = (Instant::now(), Vec::with_capacity(ids.len()));
+        // A sweep leaves whole entries behind.
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         for id in ids {
             let source = self.source(snapshot, id);
             folding.server(&source);
             let vars = snapshot.servers.get(id).and_then(|server| server.vars.as_ref());
             let expected = vars.map_or(UNTOLD, |vars| vars.connections.saturating_add(vars.leafnodes));
             let start = now + step * u32::try_from(targets.len()).unwrap_or(u32::MAX);
-            targets.push(Target { source, account: None, expected, start });
+            let reading = owners.reading(&source, expected, plan.period);
+            targets.push(Target { source, account: None, expected, start, reading });
         }
         targets
     }
@@ -194,6 +200,7 @@ impl Gatherer {
                     account: Some(account.id.clone()),
                     expected: on.connections.saturating_add(on.leafnodes),
                     start: Instant::now().min(plan.deadline),
+                    reading: Reading::Told,
                 });
             }
         }
@@ -217,9 +224,10 @@ impl Gatherer {
     }
 }
 
-fn note_swept(snapshot: &mut Snapshot, swept: Vec<Swept>) {
-    for Swept { id, account, answer, tally } in swept {
+fn note_swept(snapshot: &mut Snapshot, owners: &mut Owners, swept: Vec<Swept>) {
+    for Swept { id, account, answer, tally, reading, whole } in swept {
         tally.add_to(snapshot);
+        owners.keep(&id, reading, whole);
         match account {
             None => snapshot.coverage.note(Endpoint::Connz, &id, answer),
             Some(account) if answer != crate::snapshot::Answer::Complete => {

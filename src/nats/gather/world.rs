@@ -323,6 +323,7 @@ pub(super) fn plan(epoch: u64) -> Plan {
         accounts: true,
         page: PAGE,
         spread: Duration::ZERO,
+        period: Duration::ZERO,
     }
 }
 

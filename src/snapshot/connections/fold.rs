@@ -87,8 +87,29 @@ impl ConnectionFold {
         new
     }
 
-    /// Takes in one connection.
+    /// Takes in one connection, whose page tells whose it is.
     pub fn add(&mut self, source: &PageSource, head: &PageHead, connection: &Connection<'_>) {
+        self.take(source, head, connection, None);
+    }
+
+    /// Takes in one connection, whose owner an earlier page has told.
+    pub fn add_of(
+        &mut self,
+        source: &PageSource,
+        head: &PageHead,
+        connection: &Connection<'_>,
+        owner: &Owner,
+    ) {
+        self.take(source, head, connection, Some(owner));
+    }
+
+    fn take(
+        &mut self,
+        source: &PageSource,
+        head: &PageHead,
+        connection: &Connection<'_>,
+        owner: Option<&Owner>,
+    ) {
         let own = |(id, cid): &(Name, u64)| *cid == connection.cid && *id == source.server;
         let is_own = self.rules.own.iter().any(own);
         let slot = self.slot(&source.server);
@@ -97,8 +118,7 @@ impl ConnectionFold {
             self.servers[slot].1.own += 1;
             return;
         }
-        // The global account is left out of the answer by every version.
-        let account_id = cut(if connection.account.is_empty() { "$G" } else { &connection.account });
+        let account_id = owner.map_or_else(|| account_of(connection), |owner| Cow::Borrowed(&*owner.account));
         let account_index = self.account(&account_id);
         let Self { rules, servers, accounts, kept, marks, .. } = self;
         let (server, on_server) = &mut servers[slot];
@@ -129,11 +149,17 @@ impl ConnectionFold {
         kept.count(&mut account.names, client.name.as_ref());
         kept.count(&mut account.addresses, client.address.as_ref());
 
-        let user_id = identity(connection, source.version);
+        let user_id =
+            owner.map_or_else(|| identity(connection, source.version), |owner| Cow::Borrowed(&*owner.user));
         let mut claims = None;
         let user_index = account.users.find(&user_id).unwrap_or_else(|| {
-            claims = user_claims(&connection.jwt, &connection.authorized_user);
-            let name = readable_name(connection, source.version, claims.as_ref());
+            let name = match owner {
+                Some(owner) => owner.name.clone(),
+                None => {
+                    claims = user_claims(&connection.jwt, &connection.authorized_user);
+                    readable_name(connection, source.version, claims.as_ref())
+                }
+            };
             let name = name.as_deref();
             let idle_after = (rules.idle_after)(&account_id, &user_id, name);
             account.users.insert(&NewUser { id: &user_id, name, idle_after })
@@ -147,7 +173,13 @@ impl ConnectionFold {
         };
         user.connections = user.connections.saturating_add(1);
         user.silent = user.silent.saturating_add(is_silent);
-        let limit_of_user = limit_by_jwt(user, connection, claims, marks);
+        let limit_of_user = match owner {
+            Some(owner) => {
+                user.set_limit(RECALLED, owner.limit);
+                owner.limit
+            }
+            None => limit_by_jwt(user, connection, claims, marks),
+        };
         let place = (account_index, index(user_index));
         account.note_subscriptions(connection.subscriptions);
         account.offer(Offered {
@@ -182,6 +214,40 @@ impl ConnectionFold {
 /// There are far fewer servers, accounts and users than that in memory.
 fn index(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Stands for a JWT that was not looked at in this epoch.
+const RECALLED: u32 = 0;
+
+/// Whose a connection is: it never changes while the connection is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Name or public key of the account.
+    pub account: Name,
+    /// The user's identity, without secrets.
+    pub user: Name,
+    /// The user's readable name.
+    pub name: Option<Name>,
+    /// The most subscriptions that its JWT allows a connection; none where there is no JWT, or no limit in it.
+    pub limit: Option<u64>,
+}
+
+impl Owner {
+    /// From a page that tells it.
+    pub fn of(connection: &Connection<'_>, version: Option<Version>) -> Self {
+        let claims = user_claims(&connection.jwt, &connection.authorized_user);
+        Self {
+            account: Name::from(account_of(connection)),
+            user: Name::from(identity(connection, version)),
+            name: readable_name(connection, version, claims.as_ref()),
+            limit: claims.and_then(|claims| claims.subscriptions).and_then(|limit| u64::try_from(limit).ok()),
+        }
+    }
+}
+
+/// The global account is left out of the answer by every version.
+fn account_of<'a>(connection: &'a Connection<'_>) -> Cow<'a, str> {
+    cut(if connection.account.is_empty() { "$G" } else { &connection.account })
 }
 
 fn cut(id: &str) -> Cow<'_, str> {
