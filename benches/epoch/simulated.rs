@@ -102,8 +102,8 @@ async fn look(figures: &mut Figures, size: &Size) -> Look {
     let busy = process::cpu(simulator.child.id()) + process::cpu(cluster.server_pid(0)) - busy;
     let epoch = &report["epoch"];
     figures.must(format!("{label}: complete"), epoch["complete"] == json!(true), &epoch["complete"]);
-    let expected = identities(simulator.told["expected"].as_array().unwrap());
-    let found = identities(report["findings"].as_array().unwrap());
+    let expected = planted(simulator.told["expected"].as_array().unwrap());
+    let found = reported(report["findings"].as_array().unwrap());
     figures.must(
         format!("{label}: every planted condition, nothing else"),
         expected == found && !expected.is_empty(),
@@ -130,14 +130,18 @@ async fn look(figures: &mut Figures, size: &Size) -> Look {
     Look { wall: epoch["duration_ms"].as_f64().unwrap() / 1000.0, ..look }
 }
 
-/// Check, severity and entity of findings.
-fn identities(findings: &[Value]) -> BTreeSet<String> {
-    let identity = |finding: &Value| {
-        let entity = &finding["entity"];
-        let id = entity.get("id").unwrap_or(entity);
-        format!("{} {} {id}", finding["check"], finding["severity"])
-    };
-    findings.iter().map(identity).collect()
+/// The findings that were planted.
+fn planted(expected: &[Value]) -> BTreeSet<String> {
+    expected.iter().map(|one| identity(one, &one["entity_type"], &one["entity"])).collect()
+}
+
+/// The findings that were reported.
+fn reported(findings: &[Value]) -> BTreeSet<String> {
+    findings.iter().map(|one| identity(one, &one["entity"]["type"], &one["entity"]["id"])).collect()
+}
+
+fn identity(of: &Value, kind: &Value, id: &Value) -> String {
+    format!("{} {} {kind} {id}", of["check"], of["severity"])
 }
 
 /// `insights-agent check`, the whole process.

@@ -13,9 +13,12 @@ use crate::wire::envelope;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, HashMap};
 
-/// Accounts whose limits are read in one epoch; the longest unread ones, after those near a limit. One costs its server
-/// about a millisecond.
-const DESCRIBED_PER_EPOCH: usize = 256;
+/// Accounts whose limits are read again in one epoch: those near a limit, then those read longest ago.
+const AGAIN_PER_EPOCH: usize = 256;
+
+/// Accounts whose limits are read for the first time in one epoch, for each server. One costs its server about a
+/// millisecond, so that this is at most half a second of each, once.
+const FIRST_PER_SERVER: usize = 500;
 
 /// Servers from which accounts are read at the same time, from each one after another.
 const SERVERS_AT_ONCE: usize = 8;
@@ -141,20 +144,21 @@ pub(super) fn note_unread(snapshot: &mut Snapshot) {
     }
 }
 
-/// The accounts to read now: those never read first, then those near a limit, then those read longest ago.
-fn due(cache: &AccountCache, snapshot: &Snapshot, mut keys: Vec<Name>) -> Vec<Name> {
-    let rank = |id: &Name| match cache.described.get(id) {
-        None => (0, 0),
-        Some(described)
-            if snapshot.accounts.get(id).is_some_and(|account| near(account, &described.limits)) =>
-        {
-            (1, 0)
-        }
-        Some(described) => (2, described.epoch),
-    };
-    keys.sort_by_key(rank);
-    keys.truncate(DESCRIBED_PER_EPOCH);
-    keys
+/// The accounts to read now: those never read, the largest first; then those near a limit, then those read longest ago.
+fn due(cache: &AccountCache, snapshot: &Snapshot, keys: Vec<Name>) -> Vec<Name> {
+    let account = |id: &Name| snapshot.accounts.get(id);
+    let (mut first, mut again): (Vec<Name>, Vec<Name>) =
+        keys.into_iter().partition(|id| !cache.described.contains_key(id));
+    first.sort_by_cached_key(|id| std::cmp::Reverse(account(id).map_or(0, Account::connections)));
+    first.truncate(FIRST_PER_SERVER.saturating_mul(snapshot.servers.len()));
+    again.sort_by_cached_key(|id| {
+        let described = cache.described.get(id);
+        let is_near = described.zip(account(id)).is_some_and(|(known, account)| near(account, &known.limits));
+        (!is_near, described.map_or(0, |described| described.epoch))
+    });
+    again.truncate(AGAIN_PER_EPOCH);
+    first.append(&mut again);
+    first
 }
 
 /// Whether an account uses so much of a limit that it is worth a closer look.
