@@ -242,8 +242,8 @@ impl Owners {
             return;
         };
         // Every page was awaited, so that nobody else has it.
-        let known = Arc::into_inner(remembered.0).map(|known| known.into_inner());
-        let known = known.map(|known| known.unwrap_or_else(PoisonError::into_inner));
+        let known = Arc::into_inner(remembered.0);
+        let known = known.map(|known| known.into_inner().unwrap_or_else(PoisonError::into_inner));
         if let Some(known) = known.and_then(|known| known.settle(whole)) {
             self.servers.insert(server.clone(), known);
         }
