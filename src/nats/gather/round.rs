@@ -59,7 +59,8 @@ impl Gatherer {
             }
             Sweep::Whole => {
                 let targets = self.whole(plan, snapshot, servers, folding);
-                let (read, swept) = tokio::join!(details, sweep.run(targets));
+                // Pages first: they are folded while the small answers about accounts come in.
+                let (swept, read) = tokio::join!(sweep.run(targets), details);
                 accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
                 swept
             }
