@@ -217,7 +217,7 @@ impl OneSweep<'_> {
         let server = self.source.server.clone();
         let bytes = self.all.learnt().bytes(&server, listed);
         let pass = lanes.enter(&server, bytes, plan.deadline).await;
-        let _pass = pass.ok_or(Lost::Missed(Missed::Deadline))?;
+        let mut pass = pass.ok_or(Lost::Missed(Missed::Deadline))?;
         self.tally.request();
         let mut asked = ask_one(inbox, plan, &self.subject, options).await.map_err(Lost::Missed)?;
         let mut lost = None;
@@ -231,6 +231,7 @@ impl OneSweep<'_> {
                     return Err(lost.unwrap_or(Lost::Missed(missed)));
                 }
             };
+            pass.answered();
             self.tally.answer(bytes, took);
             self.tally.time(&server, took);
             match folding.add(body, &self.source, place, &self.reading, took).await {

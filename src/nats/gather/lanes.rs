@@ -48,6 +48,7 @@ pub(super) struct Pass<'a> {
     lanes: &'a Lanes,
     server: Name,
     bytes: u64,
+    answered: bool,
 }
 
 impl Default for Lanes {
@@ -76,7 +77,7 @@ impl Lanes {
                 return None;
             }
             if self.try_enter(server, bytes) {
-                return Some(Pass { lanes: self, server: server.clone(), bytes });
+                return Some(Pass { lanes: self, server: server.clone(), bytes, answered: false });
             }
             timeout_at(deadline, freed).await.ok()?;
         }
@@ -85,7 +86,7 @@ impl Lanes {
     fn try_enter(&self, server: &Name, bytes: u64) -> bool {
         let mut state = self.lock();
         let fits = state.bytes + bytes <= BUDGET && (state.busy.len() as f64) < state.width.floor();
-        if state.busy.contains(server) || !(fits || state.busy.is_empty()) {
+        if state.busy.contains(server) || !(fits || (state.busy.is_empty() && state.bytes == 0)) {
             return false;
         }
         state.busy.insert(server.clone());
@@ -118,10 +119,22 @@ impl Lanes {
     }
 }
 
+impl Pass<'_> {
+    /// The server has answered and may be asked for something else, while the answer is still being read.
+    pub(super) fn answered(&mut self) {
+        if !std::mem::replace(&mut self.answered, true) {
+            self.lanes.lock().busy.remove(&self.server);
+            self.lanes.freed.notify_waiters();
+        }
+    }
+}
+
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         let mut state = self.lanes.lock();
-        state.busy.remove(&self.server);
+        if !self.answered {
+            state.busy.remove(&self.server);
+        }
         state.bytes -= self.bytes;
         drop(state);
         self.lanes.freed.notify_waiters();
@@ -134,6 +147,23 @@ mod tests {
 
     fn at_once() -> Instant {
         Instant::now() + Duration::from_millis(1)
+    }
+
+    #[test]
+    fn a_server_that_has_answered_is_free_while_its_bytes_still_count() {
+        let lanes = Lanes::default();
+        let enter = |server: &str, bytes| {
+            let server = Name::from(server);
+            lanes.try_enter(&server, bytes).then(|| Pass { lanes: &lanes, server, bytes, answered: false })
+        };
+        let mut first = enter("a", BUDGET).unwrap();
+        assert!(enter("a", 0).is_none());
+        first.answered();
+        let again = enter("a", 0).unwrap();
+        drop(again);
+        assert!(enter("b", 1).is_none());
+        drop(first);
+        assert!(enter("b", 1).is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,6 +17,9 @@ pub(super) struct Member {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) cluster: String,
+    pub(super) version: &'static str,
+    /// Whether its clients logged in with JWTs.
+    pub(super) jwts: bool,
     pub(super) max_connections: i64,
     pub(super) clients: Vec<Client>,
     /// Leafnodes of an account.
@@ -35,6 +38,8 @@ impl Member {
             id: format!("N{number:0>55}"),
             name: format!("n{number}"),
             cluster: "east".into(),
+            version: "2.15.1",
+            jwts: false,
             max_connections: 65_536,
             clients: Vec::new(),
             leafnodes: None,
@@ -59,9 +64,9 @@ const NOW: &str = "2023-11-14T22:13:20Z";
 impl Member {
     /// Servers write who they are first.
     pub(super) fn told(&self, key: &str, data: &Value) -> String {
-        let Self { id, name, cluster, .. } = self;
+        let Self { id, name, cluster, version, .. } = self;
         format!(
-            r#"{{"server":{{"name":"{name}","host":"h","id":"{id}","cluster":"{cluster}","ver":"2.15.1","time":"{NOW}"}},"{key}":{data}}}"#
+            r#"{{"server":{{"name":"{name}","host":"h","id":"{id}","cluster":"{cluster}","ver":"{version}","time":"{NOW}"}},"{key}":{data}}}"#
         )
     }
 
@@ -84,7 +89,8 @@ impl Member {
             all.sort_by_key(|client| std::cmp::Reverse(client.subscriptions));
         }
         let page = all.iter().skip(number("offset")).take(number("limit"));
-        let rows: Vec<String> = page.map(|client| client.row().to_string()).collect();
+        let auth = body["auth"] == true;
+        let rows: Vec<String> = page.map(|client| client.row(auth, self.jwts).to_string()).collect();
         let total = all.len();
         let start = self.told("data", &json!(null));
         format!(
@@ -96,9 +102,17 @@ impl Member {
 }
 
 impl Client {
-    fn row(&self) -> Value {
-        json!({"cid": self.cid, "kind": "Client", "type": "nats", "ip": "10.0.0.1", "start": START,
+    fn row(&self, auth: bool, jwts: bool) -> Value {
+        let mut row = json!({"cid": self.cid, "kind": "Client", "type": "nats", "ip": "10.0.0.1", "start": START,
             "last_activity": START, "in_msgs": self.messages, "out_msgs": 0, "subscriptions": self.subscriptions,
-            "name": "app", "lang": "go", "version": "1.30.0", "authorized_user": self.user, "account": self.account})
+            "name": "app", "lang": "go", "version": "1.30.0"});
+        if auth {
+            row["authorized_user"] = json!(self.user);
+            row["account"] = json!(self.account);
+        }
+        if auth && jwts {
+            row["jwt"] = json!("head.claims.signature");
+        }
+        row
     }
 }
