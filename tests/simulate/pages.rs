@@ -37,3 +37,10 @@ async fn pages_that_shift_are_read_whole_or_it_is_said_that_they_were_not() {
         assert!(epoch["checks"]["unknown"].to_string().contains("sim1-n1"), "{epoch}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_total_that_is_wrong_ends_no_list() {
+    let (report, simulation, connections) = looked("wrong-total=1").await;
+    assert_eq!(found(&report), simulation.expected());
+    assert_eq!(report["epoch"]["scanned"]["connections"], connections);
+}
