@@ -11,7 +11,7 @@ use crate::nats::inbox::InboxError;
 use crate::nats::publish::Publisher;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
-use crate::snapshot::{AccountLimits, Endpoint, FoldRules, Pace};
+use crate::snapshot::{AccountLimits, Endpoint, FoldRules, Login, Pace};
 use crate::text::{Name, digest_hex};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -220,9 +220,7 @@ impl Agent {
             period,
         };
         let config = Arc::clone(&self.config);
-        let idle_after = Box::new(move |account: &str, user: &str, name: Option<&str>| {
-            config.checks.idle_after(account, user, name)
-        });
+        let idle_after = Box::new(move |login: Login<'_>| config.checks.idle_after(login));
         let rules = FoldRules { idle_after, own: Vec::new() };
         let mut snapshot = self.gatherer.sweep(&plan, rules).await;
         let wanted = follow_ups(&self.config.checks, &snapshot, &self.memory, &self.config.accounts);

@@ -4,7 +4,7 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
 use insights_agent::check::Settings;
 use insights_agent::checks::{ActiveCheck, ActiveChecks, catalogue};
 use insights_agent::snapshot::{
-    Account, AccountLimits, Answer, ConnectionFold, Endpoint, FoldRules, Limits, OnServer, PageSource,
+    Account, AccountLimits, Answer, ConnectionFold, Endpoint, FoldRules, Limits, Login, OnServer, PageSource,
     Server, ServerVars, Snapshot, Version,
 };
 use insights_agent::text::Name;
@@ -200,8 +200,7 @@ impl World {
     }
 
     pub(crate) fn rules(checks: &'static ActiveChecks) -> FoldRules {
-        let idle_after =
-            |account: &str, user: &str, name: Option<&str>| checks.idle_after(account, user, name);
+        let idle_after = |login: Login<'_>| checks.idle_after(login);
         FoldRules { idle_after: Box::new(idle_after), own: Vec::new() }
     }
 }

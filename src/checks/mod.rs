@@ -9,7 +9,7 @@ pub mod server;
 pub mod user;
 
 use crate::check::{Entity, Entry, Judge, Severity};
-use crate::snapshot::{Endpoint, shared};
+use crate::snapshot::{Endpoint, Login, shared};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -74,8 +74,10 @@ impl ActiveChecks {
 
     /// How long a connection of this user may be idle without a message before it counts as silent: the threshold
     /// `idle` of the enabled check that has one. The fold has to know it before anything is judged.
-    pub fn idle_after(&self, account: &str, user: &str, user_name: Option<&str>) -> Duration {
-        let entity = || Entity::connections(account, None, user, shared(user_name).as_ref());
+    pub fn idle_after(&self, login: Login<'_>) -> Duration {
+        let Login { account, account_name, user, user_name } = login;
+        let entity =
+            || Entity::connections(account, shared(account_name).as_ref(), user, shared(user_name).as_ref());
         self.checks.iter().find_map(|check| check.judge.idle_after(&entity)).unwrap_or(IDLE_AFTER)
     }
 }

@@ -263,6 +263,7 @@ async fn listen<W: Write + Send>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Login;
 
     #[test]
     fn the_agent_reads_its_configuration() {
@@ -274,6 +275,7 @@ mod tests {
         let config = Config::load(Some(&file), Overrides::default()).unwrap();
         assert_eq!((config.epoch, config.system.as_deref()), (DEFAULT_EPOCH, Some("demo")));
         assert_eq!((config.connection.servers, config.connection.creds), (urls.to_vec(), Some(creds)));
-        assert_eq!(config.checks.idle_after("A", "u", None), IDLE);
+        let login = Login { account: "A", account_name: None, user: "u", user_name: None };
+        assert_eq!(config.checks.idle_after(login), IDLE);
     }
 }

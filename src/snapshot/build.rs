@@ -213,7 +213,7 @@ impl System {
     /// The snapshot.
     pub(crate) fn done(self) -> Snapshot {
         let Self { mut snapshot, listed, own, budget, head, .. } = self;
-        let rules = FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own };
+        let rules = FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own };
         let mut fold = ConnectionFold::within(rules, budget);
         for id in snapshot.servers.keys() {
             fold.server(id);

@@ -31,9 +31,22 @@ use crate::text::Name;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// How the fold depends on the configuration. Given (account, its user, the user's readable name): how long a
-/// connection that never carried a message may be idle before it counts as silent.
-pub type IdleAfter = Box<dyn Fn(&str, &str, Option<&str>) -> Duration + Send + Sync>;
+/// Who has logged in, by all the names that the configuration may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Login<'a> {
+    /// Name or public key of the account.
+    pub account: &'a str,
+    /// The account's readable name, where connections tell it: from 2.11.0 on, in operator mode.
+    pub account_name: Option<&'a str>,
+    /// The user's identity.
+    pub user: &'a str,
+    /// The user's readable name.
+    pub user_name: Option<&'a str>,
+}
+
+/// How the fold depends on the configuration: how long a connection of this user that never carried a message may be idle
+/// before it counts as silent.
+pub type IdleAfter = Box<dyn Fn(Login<'_>) -> Duration + Send + Sync>;
 
 /// What the fold must know before it starts.
 pub struct FoldRules {
@@ -46,7 +59,7 @@ pub struct FoldRules {
 impl FoldRules {
     /// Rules under which nothing is silent and no connection is the agent's own.
     pub fn none() -> Self {
-        Self { idle_after: Box::new(|_, _, _| Duration::MAX), own: Vec::new() }
+        Self { idle_after: Box::new(|_| Duration::MAX), own: Vec::new() }
     }
 }
 

@@ -16,8 +16,8 @@ mod texts;
 
 pub use account::{Account, AccountLimits, Limits, OnServer};
 pub use connections::{
-    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, OwnLimit, Owner, PageSource,
-    ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
+    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
+    PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};

@@ -329,5 +329,5 @@ pub(super) fn plan(epoch: u64) -> Plan {
 
 /// Rules under which connections are silent after five minutes.
 pub(super) fn rules() -> FoldRules {
-    FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own: Vec::new() }
+    FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own: Vec::new() }
 }

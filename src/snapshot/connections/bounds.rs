@@ -68,7 +68,7 @@ fn source(server: usize) -> PageSource {
 }
 
 fn rules() -> FoldRules {
-    FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own: Vec::new() }
+    FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own: Vec::new() }
 }
 
 const HEAD: fn() -> PageHead = || PageHead { now: Some(at(0)), ..PageHead::default() };

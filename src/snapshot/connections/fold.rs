@@ -4,7 +4,7 @@ use super::account::{AccountFold, Offered, OwnLimit};
 use super::keep::{Client, Kept};
 use super::user::identity;
 use super::users::{NewUser, UserFold};
-use super::{Budget, FoldRules, PageSource, ServerFold};
+use super::{Budget, FoldRules, Login, PageSource, ServerFold};
 use crate::snapshot::Version;
 use crate::text::{NAME_BYTES, Name, TEXT_BYTES, bounded};
 use crate::wire::connz::{Connection, PageHead};
@@ -161,7 +161,12 @@ impl ConnectionFold {
                 }
             };
             let name = name.as_deref();
-            let idle_after = (rules.idle_after)(&account_id, &user_id, name);
+            let account_name = match owner {
+                Some(owner) => owner.account_name.as_deref(),
+                None => account_name(connection, source.version),
+            };
+            let login = Login { account: &account_id, account_name, user: &user_id, user_name: name };
+            let idle_after = (rules.idle_after)(login);
             account.users.insert(&NewUser { id: &user_id, name, idle_after })
         });
         let silent = client.idle().filter(|idle| *idle > account.users.idle_after_at(user_index));
@@ -224,6 +229,8 @@ const RECALLED: u32 = 0;
 pub struct Owner {
     /// Name or public key of the account.
     pub account: Name,
+    /// The account's readable name, where connections tell it.
+    pub account_name: Option<Name>,
     /// The user's identity, without secrets.
     pub user: Name,
     /// The user's readable name.
@@ -238,11 +245,21 @@ impl Owner {
         let claims = user_claims(&connection.jwt, &connection.authorized_user);
         Self {
             account: Name::from(account_of(connection)),
+            account_name: account_name(connection, version).map(|name| bounded(name, TEXT_BYTES)),
             user: Name::from(identity(connection, version)),
             name: readable_name(connection, version, claims.as_ref()),
             limit: claims.and_then(|claims| claims.subscriptions).and_then(|limit| u64::try_from(limit).ok()),
         }
     }
+}
+
+/// Before 2.11.0 `name_tag` held the name of the user; since then it is that of the account.
+fn tags_users(version: Option<Version>) -> bool {
+    version.is_some_and(|version| version < Version(2, 11, 0))
+}
+
+fn account_name<'a>(connection: &'a Connection<'_>, version: Option<Version>) -> Option<&'a str> {
+    Some(&*connection.name_tag).filter(|tag| !tag.is_empty() && !tags_users(version))
 }
 
 /// The global account is left out of the answer by every version.
@@ -259,9 +276,7 @@ fn readable_name(
     version: Option<Version>,
     claims: Option<&UserClaims>,
 ) -> Option<Name> {
-    // Before 2.11.0 `name_tag` held the name of the user; since then it is that of the account.
-    let tags_users = version.is_some_and(|version| version < Version(2, 11, 0));
-    let tag = Some(&*connection.name_tag).filter(|tag| tags_users && !tag.is_empty());
+    let tag = Some(&*connection.name_tag).filter(|tag| !tag.is_empty() && tags_users(version));
     let name = claims.and_then(|claims| claims.name.as_deref()).or(tag)?;
     (name != connection.authorized_user).then(|| bounded(name, TEXT_BYTES))
 }

@@ -17,7 +17,7 @@ const USER: &str = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 const ACCOUNT: &str = "ADXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
 
 fn rules(own: Vec<(Name, u64)>) -> FoldRules {
-    FoldRules { idle_after: Box::new(|_, _, _| Duration::from_secs(300)), own }
+    FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own }
 }
 
 fn source(version: Version) -> PageSource {
@@ -194,20 +194,29 @@ fn silent_is_longer_than_the_threshold_without_any_message_ever() {
 fn the_threshold_is_asked_for_by_account_user_and_readable_name() {
     let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let log = asked.clone();
-    let idle_after = move |account: &str, user: &str, name: Option<&str>| {
-        log.lock().unwrap().push(format!("{account} {user} {name:?}"));
+    let idle_after = move |login: Login<'_>| {
+        let Login { account, account_name, user, user_name } = login;
+        log.lock().unwrap().push(format!("{account} {account_name:?} {user} {user_name:?}"));
         Duration::from_secs(if user == "patient" { 7200 } else { 60 })
     };
     let mut fold = ConnectionFold::new(FoldRules { idle_after: Box::new(idle_after), own: Vec::new() });
     for user in ["patient", "hasty", "hasty"] {
-        let connection =
-            Connection { last_activity: "2023-11-14T22:00:00Z".into(), in_msgs: 0, ..client("APP", user) };
+        let connection = Connection {
+            last_activity: "2023-11-14T22:00:00Z".into(),
+            in_msgs: 0,
+            // From 2.11.0 on the account's name.
+            name_tag: "Applications".into(),
+            ..client("APP", user)
+        };
         fold.add(&source(NEW), &PageHead { now: Some(at(0)), ..PageHead::default() }, &connection);
     }
     let silent = |fold: &Folded, user| fold.accounts["APP"].users.get(user).unwrap().silent();
     let fold = fold.finish();
     assert_eq!((silent(&fold, "patient"), silent(&fold, "hasty")), (0, 2));
-    assert_eq!(*asked.lock().unwrap(), ["APP patient None", "APP hasty None"]);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [r#"APP Some("Applications") patient None"#, r#"APP Some("Applications") hasty None"#]
+    );
 }
 
 #[test]
