@@ -11,7 +11,8 @@
 
 use crate::snapshot::{Owner, PageSource, Version};
 use crate::text::Name;
-use crate::wire::connz::Connection;
+use crate::wire::connz::{Connection, PageHead};
+use crate::wire::time::timestamp;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,9 @@ const CHEAP: Duration = Duration::from_millis(50);
 /// New connections that are asked for one by one; each costs a server with 20,000 connections 1 or 2 ms, and a reading as
 /// much as some hundreds.
 pub(super) const SINGLES: usize = 64;
+
+/// A client that has not logged in by then has been closed (`auth_timeout` is 2 s unless configured).
+const LOGIN: Duration = Duration::from_secs(60);
 
 /// Owners that are kept of connections that have ended, until all are read again.
 const SPARE: usize = 4096;
@@ -145,8 +149,15 @@ impl Known {
         self.jwts
     }
 
-    /// Takes in a connection whose page tells whose it is.
-    pub(super) fn note(&mut self, source: &PageSource, connection: &Connection<'_>) {
+    /// Takes in a connection whose page tells whose it is. One that is about to log in is listed as nobody's in the global
+    /// account, and will be somebody's.
+    pub(super) fn note(&mut self, source: &PageSource, head: &PageHead, connection: &Connection<'_>) {
+        if connection.authorized_user.is_empty() {
+            let age = head.now.zip(timestamp(&connection.start)).map(|(now, start)| now - start);
+            if age.is_none_or(|age| age < LOGIN) {
+                return;
+            }
+        }
         self.jwts |= !connection.jwt.is_empty();
         let jwt = connection.jwt.as_bytes();
         // The end of a JWT is that of its signature.
@@ -274,13 +285,18 @@ mod tests {
         }
     }
 
+    fn head() -> PageHead {
+        PageHead { now: timestamp("2026-01-01T00:02:00Z"), ..PageHead::default() }
+    }
+
     const MINUTE: Duration = Duration::from_secs(60);
 
     fn read(owners: &mut Owners, cids: std::ops::Range<u64>, whole: bool) {
         let reading = owners.reading(&source(), 19_000, MINUTE);
         assert!(reading.asks());
         cids.for_each(|cid| {
-            reading.known().unwrap().note(&source(), &connection(cid, if cid < 5 { "u" } else { "v" }));
+            let connection = connection(cid, if cid < 5 { "u" } else { "v" });
+            reading.known().unwrap().note(&source(), &head(), &connection);
         });
         owners.keep(&"N".into(), reading, whole);
     }
@@ -349,12 +365,31 @@ mod tests {
     }
 
     #[test]
+    fn who_has_not_logged_in_yet_is_not_remembered_as_nobody() {
+        let mut owners = Owners::default();
+        let reading = owners.reading(&source(), 19_000, MINUTE);
+        {
+            let mut known = reading.known().unwrap();
+            known.note(&source(), &head(), &connection(1, "u"));
+            for (cid, start) in [(2, "2026-01-01T00:01:59Z"), (3, ""), (4, "2026-01-01T00:00:00Z")] {
+                known.note(&source(), &head(), &Connection { start: start.into(), ..connection(cid, "") });
+            }
+        }
+        owners.keep(&"N".into(), reading, true);
+        let reading = owners.reading(&source(), 19_000, MINUTE);
+        let mut known = reading.known().unwrap();
+        let recalled: Vec<bool> = (1..5).map(|cid| known.recall(cid, 0).is_some()).collect();
+        assert_eq!(recalled, [true, false, false, true]);
+    }
+
+    #[test]
     fn a_reading_with_a_gap_and_one_without_jwts_are_not_recalled() {
         let mut owners = Owners::default();
         read(&mut owners, 1..10, false);
         assert!(owners.reading(&source(), 19_000, MINUTE).asks());
         let reading = owners.reading(&source(), 19_000, MINUTE);
-        reading.known().unwrap().note(&source(), &connection(1, ""));
+        let old = Connection { jwt: "".into(), ..connection(1, "u") };
+        reading.known().unwrap().note(&source(), &head(), &old);
         owners.keep(&"N".into(), reading, true);
         assert!(matches!(owners.reading(&source(), 19_000, MINUTE), Reading::Told));
         owners.retain(|_| false);

@@ -146,7 +146,7 @@ fn fold_page(
         match &mut known {
             Some(known) if reading.asks() => {
                 fold.add(source, head, connection);
-                known.note(source, connection);
+                known.note(source, head, connection);
             }
             Some(known) => {
                 if let Some(owner) = known.recall(connection.cid, place.offset + listed - 1) {
