@@ -127,7 +127,9 @@ pub(crate) fn assert_whole(snapshot: &Snapshot) {
         assert_eq!(snapshot.coverage.gaps(endpoint), [], "{endpoint:?}");
     }
     assert_eq!(snapshot.coverage.notes, [""; 0]);
-    assert_eq!((snapshot.cost.duplicates, snapshot.cost.strangers), (0, 0));
+    assert_eq!(snapshot.cost.duplicates, 0);
+    // Servers that nobody knew may answer the roll call late, and what they answered before that belongs to no request.
+    assert!(snapshot.cost.strangers <= 2 * snapshot.servers.len() as u64, "{:?}", snapshot.cost);
 }
 
 /// Every server but those named answered everything.
