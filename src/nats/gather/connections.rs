@@ -147,7 +147,7 @@ impl OneSweep<'_> {
             }
             if page.last_cid == last_cid && end > reached {
                 let why = "a page repeats the one before, although it should follow it";
-                return Answer::Partial(why.into());
+                return if answer == Answer::Complete { Answer::Partial(why.into()) } else { answer };
             }
             // Whoever sends back and forth between the same connections is not followed for ever.
             if page.last_cid > last_cid {
