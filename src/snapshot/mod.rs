@@ -30,7 +30,7 @@ pub use pace::Pace;
 pub use server::{Server, ServerVars, Version};
 
 use crate::text::Name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -139,15 +139,6 @@ impl Snapshot {
             }
         }
         clusters
-    }
-
-    /// The servers whose version knows a request, by id: those that can be expected to answer it.
-    pub fn able(&self, endpoint: Endpoint) -> BTreeSet<Name> {
-        let knows = |server: &&Server| match (endpoint.since(), server.version) {
-            (Some(since), Some(version)) => version >= since,
-            _ => true,
-        };
-        self.servers.values().filter(knows).map(|server| server.id.clone()).collect()
     }
 
     /// The name of a server by its id; the id itself for one that is gone.

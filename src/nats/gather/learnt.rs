@@ -13,7 +13,7 @@ const PAGE_BYTES: f64 = 6.0 * 1024.0 * 1024.0;
 /// should be asked for one page only.
 const WHOLE_BYTES: f64 = 40.0 * 1024.0 * 1024.0;
 
-/// Plain bytes of a connection from which on it is taken to show its user's JWT (measured: 600 without one, 1,300 with).
+/// Plain bytes of a connection from which on it is taken to show its user's JWT: between the two of [`PLAIN`].
 const WITH_JWT: f64 = 900.0;
 
 /// Fewest and most connections of one page.
