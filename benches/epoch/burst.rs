@@ -16,7 +16,7 @@ const EPOCHS: usize = 5;
 pub(crate) async fn measure(figures: &mut Figures) {
     let cluster = Cluster::config(1).extra("max_payload: 64MB\n").start().await;
     let options =
-        ["--servers", "6", "--accounts", "1000", "--users-per-account", "10", "--connections", "30000"];
+        ["--servers", "6", "--accounts", "1200", "--users-per-account", "10", "--connections", "36000"];
     let _simulator = Simulator::with(&cluster, options.iter().map(|word| (*word).to_owned()));
     let file = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
     std::fs::write(file.path(), "[checks.USER_002]\nmax_connections = 1\n").unwrap();
