@@ -71,7 +71,7 @@ pub fn judge(
     checks
         .checks
         .iter()
-        .map(|check| evaluate(check.entry, check.judge.as_ref(), check.severity, &context))
+        .map(|check| evaluate(check.entry, check.judge.as_ref(), &check.policies, &context))
         .collect()
 }
 

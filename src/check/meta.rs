@@ -123,7 +123,7 @@ pub struct Meta {
     pub id: &'static str,
     /// Short name that reads as the bad state.
     pub name: &'static str,
-    /// Severity unless the operator overrides it or the verdict sets its own.
+    /// Severity unless the verdict sets its own or the operator sets one, which holds for every verdict.
     pub severity: Severity,
     /// See [`Category`].
     pub category: Category,

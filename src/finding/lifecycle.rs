@@ -100,7 +100,7 @@ fn fire(
         status: Status::Firing,
         check: meta.id,
         name: meta.name,
-        severity: firing.severity.unwrap_or(judgement.severity),
+        severity: judgement.severity(entity, firing),
         category: meta.category,
         kind: meta.kind,
         entity: entity.clone(),
@@ -139,12 +139,13 @@ fn resolve(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Context, Judge, Observed, Severity, Verdict, evaluate};
+    use crate::check::{Context, Judge, Observed, Settings, Severity, Verdict, evaluate};
     use crate::checks::find;
     use crate::finding::AgentInfo;
     use crate::snapshot::build::System;
     use crate::snapshot::{Endpoint, FollowUp, History};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     const CHECK: &str = "USER_002";
     const USERS: [&str; 3] = ["a", "b", "c"];
@@ -217,7 +218,9 @@ mod tests {
         let verdicts = USERS.iter().zip(says).filter_map(|(user, says)| verdict(user, *says)).collect();
         let (now, history, declared) = (snapshot.done(), History::default(), BTreeMap::new());
         let context = Context { now: &now, previous: None, history: &history, declared: &declared };
-        vec![evaluate(find(CHECK).unwrap(), &Script(verdicts), Severity::Warning, &context)]
+        let entry = find(CHECK).unwrap();
+        let policies = Arc::new(entry.policies(&Settings::default()));
+        vec![evaluate(entry, &Script(verdicts), &policies, &context)]
     }
 
     fn origin() -> Origin {
