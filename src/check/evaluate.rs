@@ -119,18 +119,18 @@ impl Judgement {
     }
 }
 
-type Identity = (EntityType, Name, Option<Name>, Option<Name>, Option<Name>, Option<Name>);
+type Identity = (EntityType, Name, Option<Name>, Option<Name>, Option<Name>, Option<Name>, Option<Name>);
 
 /// Everything but the readable names.
 fn identity(entity: &Entity) -> Identity {
-    let Entity { kind, id, account, cluster, server, user, .. } = entity.clone();
-    (kind, id, account, cluster, server, user)
+    let Entity { kind, id, account, cluster, server, user, stream, .. } = entity.clone();
+    (kind, id, account, cluster, server, user, stream)
 }
 
 /// Identity, without the readable names.
 pub(crate) fn same(a: &Entity, b: &Entity) -> bool {
-    (a.kind, &a.id, &a.account, &a.cluster, &a.server, &a.user)
-        == (b.kind, &b.id, &b.account, &b.cluster, &b.server, &b.user)
+    (a.kind, &a.id, &a.account, &a.cluster, &a.server, &a.user, &a.stream)
+        == (b.kind, &b.id, &b.account, &b.cluster, &b.server, &b.user, &b.stream)
 }
 
 /// Judges one check.

@@ -14,7 +14,7 @@ const RESERVED: &[&str] = &["enabled", "severity", "for", "keep", "override"];
 /// Keys of an override that are no thresholds.
 const RESERVED_IN_OVERRIDE: &[&str] = &["match", "enabled", "severity", "for", "keep"];
 /// Keys of `match`.
-const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user"];
+const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user", "stream"];
 
 /// What the operator says about one check.
 #[derive(Debug, Clone, Default)]
@@ -222,6 +222,7 @@ fn read_match<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<
             "cluster" => &mut matcher.cluster,
             "server" => &mut matcher.server,
             "user" => &mut matcher.user,
+            "stream" => &mut matcher.stream,
             _ => return Err(source.unknown(key, "of `match`", MATCH_KEYS)),
         };
         *slot = Some(source.text(key, node)?.to_owned());

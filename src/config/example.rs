@@ -84,7 +84,7 @@ connections = "all"
 # characters:
 #
 #     [[checks.ID.override]]
-#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server
+#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server, stream
 #     THRESHOLD = VALUE
 "#
     )

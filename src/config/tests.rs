@@ -127,7 +127,7 @@ fn unknown_keys_are_named_with_their_line() {
     );
     assert_eq!(
         error("[[checks.ACCOUNTS_001.override]]\nmatch = {\n  acount = 'A' }"),
-        "a.toml:3: unknown key `acount` of `match`; did you mean `account`? (known: account, cluster, server, user)"
+        "a.toml:3: unknown key `acount` of `match`; did you mean `account`? (known: account, cluster, server, user, stream)"
     );
     let error_of_id = error("\n[checks.ACCOUNT_001]");
     let start = "a.toml:2: there is no check \"ACCOUNT_001\"; did you mean ACCOUNTS_001";
