@@ -8,6 +8,7 @@ use crate::snapshot::Gap;
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct UnknownRow {
     /// The check.
-    pub check: &'static str,
+    pub check: Cow<'static, str>,
     /// The entity's name; `*` for every entity that is not firing, `*/<cluster>` for those of a cluster.
     #[schemars(with = "String")]
     pub entity: Name,
@@ -86,7 +87,7 @@ impl Judgement {
     /// The rows of the epoch's summary.
     pub fn unknown_rows(&self) -> Vec<UnknownRow> {
         let row = |entity: Name, reason: &str| UnknownRow {
-            check: self.meta.id,
+            check: self.meta.id.into(),
             entity,
             reason: reason.to_owned(),
         };
