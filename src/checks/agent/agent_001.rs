@@ -1,8 +1,8 @@
 //! AGENT_001: a server that is known does not answer.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, at_least, count,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::snapshot::{Missing, Snapshot};
 use crate::text::Name;
@@ -125,6 +125,8 @@ impl Rule for ServerNotAnswering {
         scope: Scope::Server,
         partial: Partial::CanFire,
     };
+    // A route to a server that has left may be named for a while; any other server that is silent is silent by itself.
+    const DISTURBED: Disturbed = Disturbed::Own;
     type Thresholds = Limits;
     type Evidence = Evidence;
 
