@@ -5,7 +5,7 @@ use crate::finding::{Step, Terms, Why, step};
 /// An epoch of an agent.
 fn run(agent: &str, ledger: Ledger, says: Says, epoch: u64) -> (Ledger, Step) {
     let origin = origin(agent);
-    let terms = Terms { origin: &origin, at_once: false };
+    let terms = Terms::plain(&origin);
     step(ledger, &judged(&[says], Sees::All, &policy(1, 1)), &terms, moment(epoch))
 }
 

@@ -12,7 +12,7 @@ fn run(
     (for_epochs, keep): (u64, u64),
 ) -> (Ledger, Step) {
     let (origin, policy) = (origin("1"), policy(for_epochs, keep));
-    let terms = Terms { origin: &origin, at_once: false };
+    let terms = Terms::plain(&origin);
     step(ledger, &judged(says, sees, &policy), &terms, moment(epoch))
 }
 
@@ -100,7 +100,7 @@ fn for_is_counted_in_a_row_and_from_the_first_sight() {
 fn who_looks_once_sees_what_is_seen_once() {
     let origin = origin("1");
     let judgements = judged(&[Says::Warns], Sees::All, &policy(5, 1));
-    let terms = Terms { origin: &origin, at_once: true };
+    let terms = Terms { at_once: true, ..Terms::plain(&origin) };
     let (_, step) = step(Ledger::default(), &judgements, &terms, moment(0));
     assert_eq!(step.said[0].why, Why::Began);
 }
