@@ -1,10 +1,12 @@
 //! The configuration: flags, then the environment, then the file, then defaults.
 
+mod alertmanager;
 mod checks;
 mod connection;
 mod error;
 mod example;
 mod file;
+mod listen;
 mod show;
 mod tree;
 mod value;
@@ -12,9 +14,11 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
 pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
+pub use listen::listen;
 pub use show::show;
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 
@@ -26,6 +30,7 @@ use crate::checks::ActiveChecks;
 use crate::connection::ConnectionOptions;
 use crate::snapshot::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -51,6 +56,10 @@ pub struct Config {
     pub connection: ConnectionOptions,
     /// Which connections the servers are asked to list.
     pub list_connections: ListConnections,
+    /// Where `/metrics`, `/livez` and `/readyz` are served; none for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Where alerts are sent; none for nowhere.
+    pub alertmanager: Option<Alertmanager>,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// The enabled checks.
@@ -68,6 +77,8 @@ pub struct Overrides {
     pub subject_prefix: Option<String>,
     /// See [`Config::log_format`].
     pub log_format: Option<LogFormat>,
+    /// See [`Config::listen`].
+    pub listen: Option<SocketAddr>,
     /// Connection options of the environment.
     pub environment: ConnectionOptions,
     /// Connection options of flags. Apart from the environment's, since credentials replace each other as a whole.
@@ -93,6 +104,8 @@ impl Config {
             log_format: over.log_format.or(file.log_format).unwrap_or_default(),
             connection: file.connection.merge(over.environment).merge(over.flags),
             list_connections: file.list_connections,
+            listen: over.listen.or(file.listen),
+            alertmanager: file.alertmanager,
             accounts: file.accounts,
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
@@ -134,6 +147,8 @@ impl Default for Config {
             log_format: LogFormat::default(),
             connection: ConnectionOptions::default(),
             list_connections: ListConnections::default(),
+            listen: None,
+            alertmanager: None,
             accounts: BTreeMap::new(),
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),

@@ -38,6 +38,7 @@ fn what_is_commented_out_in_the_example_can_be_used() {
         example().lines().map(|line| uncommented(line).unwrap_or_else(|| line.into())).collect();
     let config = load(&text.join("\n")).unwrap();
     assert_eq!(config.system.as_deref(), Some("production"));
+    assert!(config.listen.is_some() && config.alertmanager.is_some());
     assert_eq!(config.accounts["PRODUCTION"].max_leafnodes, Some(10));
     assert_eq!(config.connection.context.as_deref(), Some("production-system"));
 }
@@ -108,7 +109,7 @@ fn unknown_keys_are_named_with_their_line() {
     assert_eq!(
         error("epoch = '1s'\n\nepoc = '2s'"),
         "a.toml:3: unknown key `epoc` at the top of the file; did you mean `epoch`? (known: epoch, subject_prefix, \
-         system, name, log_format, connection, gather, accounts, checks)"
+         system, name, log_format, listen, connection, gather, alertmanager, accounts, checks)"
     );
     assert!(
         error("[connection]\nserver = ['a']").starts_with("a.toml:2: unknown key `server` in [connection]")
