@@ -25,6 +25,8 @@ pub struct Queue {
     /// Counts the epochs.
     revision: u64,
     until: Option<OffsetDateTime>,
+    /// From then on what is known is not of today.
+    stale_from: Duration,
     dropped: u64,
     failures: u32,
     not_before: Option<Duration>,
@@ -64,7 +66,7 @@ pub enum Due {
 /// Why nothing is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waits {
-    /// There is nothing to tell.
+    /// There is nothing to tell, or nothing of today.
     UpToDate,
     /// The last attempt failed.
     BackingOff,
@@ -118,8 +120,9 @@ impl Outcome {
 
 impl Queue {
     /// Takes in an epoch.
-    pub fn update(&mut self, update: &Update) {
+    pub fn update(&mut self, update: &Update, now: Duration) {
         self.revision += 1;
+        self.stale_from = now + update.fresh_for;
         self.until = Some(update.until);
         let room = update.open.len().min(ALERTS);
         self.dropped += (update.open.len() - room) as u64;
@@ -160,7 +163,8 @@ impl Queue {
         let mut due: Vec<(Due, &String)> = self.due(now).collect();
         if due.is_empty() {
             let refresh = |entry: &Entry| Some(entry.sent.filter(|sent| !sent.refused)?.at + REFRESH);
-            let until = self.entries.values().filter_map(refresh).min();
+            let until =
+                self.entries.values().filter_map(refresh).min().filter(|until| *until < self.stale_from);
             return Decision::Wait { until, why: Waits::UpToDate };
         }
         if let Some(until) = self.not_before.filter(|until| now < *until) {
@@ -215,7 +219,8 @@ impl Queue {
     }
 
     fn due(&self, now: Duration) -> impl Iterator<Item = (Due, &String)> {
-        self.entries.iter().filter_map(move |(key, entry)| {
+        let entries = self.entries.iter().filter(move |_| now < self.stale_from);
+        entries.filter_map(move |(key, entry)| {
             let due = match (entry.ended, entry.sent) {
                 (Some(_), _) => Due::Ended,
                 // 0: attempted, but never known to have arrived.
@@ -231,7 +236,8 @@ impl Queue {
     fn batch(&self, due: &[(Due, &String)]) -> Batch {
         let mut batch = Batch { body: vec![b'['], alerts: Vec::new() };
         for (due, key) in due.iter().take(BATCH_ALERTS) {
-            let Some((entry, ends_at)) = self.entries.get(*key).and_then(|entry| Some((entry, entry.ended.or(self.until)?)))
+            let Some((entry, ends_at)) =
+                self.entries.get(*key).and_then(|entry| Some((entry, entry.ended.or(self.until)?)))
             else {
                 continue;
             };
@@ -249,3 +255,6 @@ impl Queue {
         batch
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,7 @@ impl Severity {
 }
 
 /// What kind of trouble a check looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// A resource comes near its limit, or is used unevenly.
@@ -54,8 +54,20 @@ pub enum Category {
     Waste,
 }
 
+impl Category {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Saturation => "saturation",
+            Self::Health => "health",
+            Self::Change => "change",
+            Self::Waste => "waste",
+        }
+    }
+}
+
 /// Who acts on a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Somebody on duty.
@@ -64,8 +76,18 @@ pub enum Kind {
     Optimization,
 }
 
+impl Kind {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operational => "operational",
+            Self::Optimization => "optimization",
+        }
+    }
+}
+
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EntityType {
     /// A tenant.
@@ -123,7 +145,7 @@ pub struct Meta {
     pub id: &'static str,
     /// Short name that reads as the bad state.
     pub name: &'static str,
-    /// Severity unless the operator overrides it or the verdict sets its own.
+    /// Severity unless the verdict sets its own or the operator sets one, which holds for every verdict.
     pub severity: Severity,
     /// See [`Category`].
     pub category: Category,
