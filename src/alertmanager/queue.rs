@@ -163,8 +163,8 @@ impl Queue {
         let mut due: Vec<(Due, &String)> = self.due(now).collect();
         if due.is_empty() {
             let refresh = |entry: &Entry| Some(entry.sent.filter(|sent| !sent.refused)?.at + REFRESH);
-            let until =
-                self.entries.values().filter_map(refresh).min().filter(|until| *until < self.stale_from);
+            let ahead = |until: &Duration| now < *until && *until < self.stale_from;
+            let until = self.entries.values().filter_map(refresh).filter(ahead).min();
             return Decision::Wait { until, why: Waits::UpToDate };
         }
         if let Some(until) = self.not_before.filter(|until| now < *until) {
