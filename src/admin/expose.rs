@@ -64,7 +64,8 @@ impl Page {
         let Some(last) = &figures.last else {
             return Ok(());
         };
-        let LastEpoch { ended_at, complete, known, responded, unknown, held, silenced, shortfalls } = last;
+        let LastEpoch { ended_at, complete, known, responded, unknown, held, pending, silenced, shortfalls } =
+            last;
         out.gauge("epoch_duration_seconds", "Seconds that the last epoch took", figures.took.as_secs_f64())?;
         out.gauge("last_epoch_timestamp_seconds", "Unix time of the end of the last epoch", unix(*ended_at))?;
         out.gauge(
@@ -84,7 +85,14 @@ impl Page {
             "Open findings that could not be judged in the last epoch, and stay for that",
             *held,
         )?;
-        out.gauge("findings_silenced", "Findings that hold and are silenced", *silenced)?;
+        out.gauge(
+            "findings_pending",
+            "Findings that have not been seen in as many epochs as it takes to fire",
+            *pending,
+        )?;
+        if let Some(silenced) = silenced {
+            out.gauge("findings_silenced", "Findings that hold and are silenced", *silenced)?;
+        }
         out.gauges(
             "coverage_shortfalls",
             "Answers that did not come whole in the last epoch, by how they came",

@@ -79,7 +79,8 @@ pub(super) struct LastEpoch {
     pub(super) responded: u64,
     pub(super) unknown: u64,
     pub(super) held: u64,
-    pub(super) silenced: u64,
+    pub(super) pending: u64,
+    pub(super) silenced: Option<u64>,
     pub(super) shortfalls: BTreeMap<AnswerKind, u64>,
 }
 
@@ -89,12 +90,13 @@ impl Metrics {
         Self(Arc::new(Mutex::new(Figures { version: version.into(), ..Figures::default() })))
     }
 
-    /// An epoch of a leader has ended: its summary, and its open findings by check and severity.
+    /// An epoch of a leader has ended: its summary, its open findings by check and severity, and how many are silenced
+    /// where that is known.
     pub fn epoch_ended(
         &self,
         summary: &EpochSummary,
         open: impl IntoIterator<Item = (Cow<'static, str>, Severity)>,
-        silenced: u64,
+        silenced: Option<u64>,
         at: OffsetDateTime,
     ) {
         let mut by_check = BTreeMap::new();
@@ -121,6 +123,7 @@ impl Metrics {
             responded: summary.servers.responded,
             unknown: summary.checks.unknown.len() as u64 + summary.checks.unknown_omitted.unwrap_or(0),
             held: summary.findings.held,
+            pending: summary.findings.pending,
             silenced,
             shortfalls,
         });
