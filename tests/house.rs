@@ -14,7 +14,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("checks", &["check", "snapshot", "text"]),
     ("finding", &["check", "snapshot", "text"]),
     ("epoch", &["check", "checks", "finding", "snapshot", "text"]),
+    ("admin", &["check", "finding"]),
+    ("alertmanager", &["check", "finding", "text"]),
     ("connection", &[]),
+    ("http", &["admin", "connection"]),
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
     ("permissions", &["config", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
@@ -22,12 +25,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "agent",
         &[
+            "admin",
+            "alertmanager",
             "check",
             "checks",
             "config",
             "connection",
             "epoch",
             "finding",
+            "http",
             "nats",
             "permissions",
             "snapshot",
@@ -70,7 +76,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate"];
+const PURE: &[&str] =
+    &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "admin", "alertmanager"];
 
 const IMPURE: &[&str] = &[
     "tokio",
@@ -129,6 +136,13 @@ fn one_module_names_the_client() {
         // As a path: the log filters of `cli` name it as a word.
         let uses = code.contains("async_nats::") || code.contains("use async_nats");
         assert!(module == "nats" || !uses, "{} uses async_nats", path.display());
+    }
+}
+
+#[test]
+fn one_module_speaks_http() {
+    for Source { path, module, code } in sources() {
+        assert!(module == "http" || !code.contains("hyper"), "{} uses hyper", path.display());
     }
 }
 
