@@ -6,6 +6,7 @@ mod error;
 mod example;
 mod file;
 mod show;
+mod sink;
 mod tree;
 mod value;
 
@@ -16,6 +17,7 @@ pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
 pub use show::show;
+pub use sink::{PASSWORD_VARIABLE as SINK_PASSWORD_VARIABLE, SinkConfig, SinkStorage};
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 
 pub(crate) use checks::unknown_id;
@@ -23,7 +25,7 @@ pub(crate) use example::description;
 
 use crate::check::DeclaredLimits;
 use crate::checks::ActiveChecks;
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, Secret};
 use crate::snapshot::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -53,6 +55,8 @@ pub struct Config {
     pub list_connections: ListConnections,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
+    /// Where findings are kept with JetStream, if anywhere.
+    pub sink: Option<SinkConfig>,
     /// The enabled checks.
     pub checks: ActiveChecks,
     /// What the file says about checks, for `config show`; `checks` is made of it.
@@ -72,6 +76,8 @@ pub struct Overrides {
     pub environment: ConnectionOptions,
     /// Connection options of flags. Apart from the environment's, since credentials replace each other as a whole.
     pub flags: ConnectionOptions,
+    /// The environment's password of the sink, over the file's. Nothing else of the sink is set but in the file.
+    pub sink_password: Option<Secret>,
 }
 
 impl Config {
@@ -94,6 +100,10 @@ impl Config {
             connection: file.connection.merge(over.environment).merge(over.flags),
             list_connections: file.list_connections,
             accounts: file.accounts,
+            sink: file.sink.map(|mut sink| {
+                sink.connection.password = over.sink_password.or(sink.connection.password);
+                sink
+            }),
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
         })
@@ -135,6 +145,7 @@ impl Default for Config {
             connection: ConnectionOptions::default(),
             list_connections: ListConnections::default(),
             accounts: BTreeMap::new(),
+            sink: None,
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),
             check_settings: CheckSettings::new(),

@@ -1,7 +1,7 @@
 //! Options of every command.
 
 use crate::config::{self, Config, ConfigError, LogFormat, Overrides};
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, Secret};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,7 +38,10 @@ impl GlobalArgs {
     /// Together with the connection options of the environment and of flags.
     pub(super) fn with(self, (environment, flags): (ConnectionOptions, ConnectionOptions)) -> Settings {
         let Self { config, epoch, subject_prefix, log_format, log_level } = self;
-        let overrides = Overrides { epoch, subject_prefix, log_format, environment, flags };
+        let sink_password =
+            std::env::var(config::SINK_PASSWORD_VARIABLE).ok().filter(|text| !text.is_empty());
+        let sink_password = sink_password.map(Secret::from);
+        let overrides = Overrides { epoch, subject_prefix, log_format, environment, flags, sink_password };
         Settings { file: config, log_level, overrides }
     }
 }

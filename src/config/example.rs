@@ -1,5 +1,6 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
+use super::sink::{PASSWORD_VARIABLE, SinkConfig};
 use super::{DEFAULT_EPOCH, DEFAULT_SUBJECT_PREFIX};
 use crate::check::Entry;
 use crate::checks::catalogue;
@@ -22,6 +23,9 @@ pub fn example() -> String {
 fn head() -> String {
     let epoch = humantime::format_duration(DEFAULT_EPOCH);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
+    let SinkConfig { stream, bucket, replicas, max_age, max_bytes, storage, buffer, .. } =
+        SinkConfig::default();
+    let (max_age, storage) = (humantime::format_duration(max_age), storage.as_str());
     format!(
         r#"# Configuration of insights-agent. Everything that is set here is the default.
 # A flag wins over the environment, the environment over this file, this file over the default.
@@ -78,6 +82,25 @@ connections = "all"
 # max_connections = 500
 # max_subscriptions = 50000
 # max_leafnodes = 10
+
+# Where findings are kept with JetStream, over a connection of its own to an ordinary account: a stream of all messages,
+# and a bucket with the last state of each finding. Without this table there is none. The keys of [connection] are
+# known here too; nothing that is set there, in the environment or by flags holds here.
+# [sink]
+# servers = ["{DEFAULT_SERVER}"]
+# creds = "/etc/insights/sink.creds"
+# user = "insights-sink"
+# password = "..."           # better: {PASSWORD_VARIABLE} in the environment
+# What is missing is created with these settings; what exists is never altered, and it is told where it differs.
+# stream = "{stream}"
+# bucket = "{bucket}"
+# replicas = {replicas}
+# storage = "{storage}"           # or "memory"
+# How long the stream keeps messages ("0s": for ever), and how many bytes of them (0: any number).
+# max_age = "{max_age}"
+# max_bytes = {max_bytes}
+# Beginnings, changes and ends of findings that are kept while the sink cannot be reached; the oldest go first.
+# buffer = {buffer}
 
 # Checks. Each can be disabled, given another severity ("info", "warning", "critical") and other thresholds, and
 # its thresholds can be narrowed to some entities; the last override that matches holds, and `*` stands for any

@@ -1,6 +1,7 @@
 //! The configuration file.
 
 use super::checks::{self, CheckSettings};
+use super::sink::{self, SinkConfig};
 use super::tree::{Key, Node, Source, in_order, name};
 use super::{ConfigError, ListConnections, LogFormat, connection, value};
 use crate::check::DeclaredLimits;
@@ -18,6 +19,7 @@ const KEYS: &[&str] = &[
     "connection",
     "gather",
     "accounts",
+    "sink",
     "checks",
 ];
 const GATHER_KEYS: &[&str] = &["connections"];
@@ -34,6 +36,7 @@ pub(super) struct File {
     pub(super) connection: ConnectionOptions,
     pub(super) list_connections: ListConnections,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
+    pub(super) sink: Option<SinkConfig>,
     pub(super) checks: CheckSettings,
 }
 
@@ -68,6 +71,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "connection" => read.connection = connection::read(source, key, node)?,
             "gather" => read.list_connections = gather(source, key, node)?,
             "accounts" => read.accounts = accounts(source, key, node)?,
+            "sink" => read.sink = Some(sink::read(source, key, node)?),
             "checks" => read.checks = checks::read(source, key, node)?,
             _ => return Err(source.unknown(key, "at the top of the file", KEYS)),
         }

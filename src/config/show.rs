@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Config, ListConnections, LogFormat};
+use super::{Config, ListConnections, LogFormat, SinkConfig};
 use crate::check::{DeclaredLimits, Match, Severity};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -21,6 +21,8 @@ struct Shown<'a> {
     gather: ShownGather,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<&'a SinkConfig>,
     checks: BTreeMap<&'static str, ShownCheck>,
 }
 
@@ -72,6 +74,7 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         connection: &config.connection,
         gather: ShownGather { connections: config.list_connections },
         accounts: &config.accounts,
+        sink: config.sink.as_ref(),
         checks,
     })
 }
