@@ -138,6 +138,7 @@ pub fn summarize(
             duplicates: snapshot.cost.duplicates,
             strangers: snapshot.cost.strangers,
         },
+        sink: None,
         notes: coverage.notes.clone(),
         system: origin.system.clone(),
         agent: origin.agent.clone(),

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["check", "checks", "connection", "snapshot", "text"]),
     ("permissions", &["config", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
-    ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
+    ("nats", &["config", "connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[

@@ -12,6 +12,7 @@ use crate::finding::{EpochSummary, Finding, Said, Why};
 use crate::nats::connect::ConnectError;
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::SelfTestError;
+use crate::nats::sink::Sink;
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
@@ -29,6 +30,9 @@ const CHECK_TIMEOUTS: u32 = 6;
 
 /// First and longest wait before the start-up is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What the outlets may take to send what they have left at the end.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// What one epoch found.
 #[derive(Debug, Clone)]
@@ -66,6 +70,7 @@ pub enum AgentError {
 /// tried again, ever more rarely.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
     let config = Arc::new(config);
+    let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
     let mut wait = RETRY.0;
     let mut looker = loop {
         let started = tokio::select! {
@@ -84,11 +89,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         }
         wait = (wait * 2).min(RETRY.1);
     };
-    let mut outlets = Outlets::new(looker.connection(), &config);
+    if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            known = sink.known(settings.connection.timeout()) => match known {
+                Some(known) => looker.adopt(known),
+                None => tracing::warn!("the sink has not answered; what it knows of earlier runs is taken in when it does"),
+            }
+        }
+    }
+    let mut outlets = Outlets::new(looker.connection(), sink, &config);
     let mut schedule = Schedule::new(config.epoch, now());
     tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
     loop {
         let within = config.epoch.mul_f64(GATHER_SHARE);
+        looker.adopt(outlets.late());
         let epoch = looker.epoch(&schedule, within, config.epoch);
         let report = tokio::select! {
             () = stop.cancelled() => break,
@@ -103,6 +118,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
             () = sleep(wait) => {}
         }
     }
+    outlets.finish(FINISH).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -241,6 +241,7 @@ mod tests {
             findings: FindingCounts::default(),
             scanned: Scanned::default(),
             cost: SummaryCost::default(),
+            sink: None,
             notes: vec!["note".into()],
             system: "test".into(),
             agent: agent(),

@@ -40,6 +40,8 @@ enum Life {
     Stored,
     Open {
         first_seen: OffsetDateTime,
+        /// Whether it ended before, as this agent knows: an older beginning is that of a life that is over.
+        again: bool,
     },
     Ended {
         at: OffsetDateTime,
@@ -124,7 +126,7 @@ impl Mirror {
         finding.status == Status::Firing
             && self.slots.get(&finding.fingerprint).is_none_or(|slot| match slot.life {
                 Life::Stored | Life::Purged { .. } => true,
-                Life::Open { first_seen } => finding.first_seen < first_seen,
+                Life::Open { first_seen, again } => !again && finding.first_seen < first_seen,
                 Life::Ended { at } => finding.last_seen > at,
             })
     }
@@ -138,12 +140,18 @@ impl Mirror {
                 // Said in the epoch before, and written then.
                 Why::EndedAgain => {}
                 Why::Ended => {
-                    let life = Life::Ended { at: finding.resolved_at.unwrap_or(finding.last_seen) };
-                    let slot = self.slot(finding, life);
+                    let slot = self.slot(finding);
+                    slot.life = Life::Ended { at: finding.resolved_at.unwrap_or(finding.last_seen) };
                     slot.wanted = Some(Arc::clone(finding));
                 }
                 Why::Began | Why::Changed | Why::Repeated | Why::Kept | Why::Held => {
-                    let slot = self.slot(finding, Life::Open { first_seen: finding.first_seen });
+                    let slot = self.slot(finding);
+                    let again = match slot.life {
+                        Life::Stored => false,
+                        Life::Open { again, .. } => again,
+                        Life::Ended { .. } | Life::Purged { .. } => true,
+                    };
+                    slot.life = Life::Open { first_seen: finding.first_seen, again };
                     slot.age = slot.age.saturating_add(1);
                     let same = slot.age < EPOCHS && slot.held == Some(digest(finding));
                     slot.wanted = (!same).then(|| Arc::clone(finding));
@@ -152,10 +160,8 @@ impl Mirror {
         }
     }
 
-    fn slot(&mut self, finding: &Finding, life: Life) -> &mut Slot {
-        let slot = self.slots.entry(finding.fingerprint.clone()).or_insert_with(|| Slot::new(life));
-        slot.life = life;
-        slot
+    fn slot(&mut self, finding: &Finding) -> &mut Slot {
+        self.slots.entry(finding.fingerprint.clone()).or_insert_with(|| Slot::new(Life::Stored))
     }
 
     /// Findings of this status that are to be written.
@@ -249,3 +255,6 @@ impl io::Write for Hashing {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,8 @@ mod fit;
 mod flaps;
 mod identity;
 mod ledger;
+mod mirror;
+mod outbox;
 #[cfg(test)]
 mod script;
 mod step;
@@ -12,9 +14,12 @@ mod summary;
 pub use fit::{Trim, fit};
 pub use identity::{Fingerprint, epoch_subject, fingerprint, message_id, subject, token};
 pub use ledger::Ledger;
+pub use mirror::{Due, Mirror, Stored};
+pub use outbox::{Content, Failed, Letter, Outbox};
 pub use step::{Held, Moment, Said, Step, Terms, Why, step};
 pub use summary::{
-    AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, Scanned, ServerCounts, SummaryCost,
+    AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, Scanned, ServerCounts, SinkStatus,
+    SummaryCost,
 };
 
 use crate::check::{Category, Entity, Kind, Observed, Severity};

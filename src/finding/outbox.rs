@@ -67,14 +67,7 @@ pub enum Failed {
 impl Outbox {
     /// Nothing waits; of transitions, `bound` are kept for later epochs.
     pub const fn new(bound: usize) -> Self {
-        Self {
-            waiting: VecDeque::new(),
-            bound,
-            next: 0,
-            under_way: 0,
-            about: BTreeSet::new(),
-            dropped: 0,
-        }
+        Self { waiting: VecDeque::new(), bound, next: 0, under_way: 0, about: BTreeSet::new(), dropped: 0 }
     }
 
     /// Takes in what an epoch tells. `reachable`: whether the sink takes messages now.
@@ -127,7 +120,8 @@ impl Outbox {
 
     fn enforce_bound(&mut self) {
         let idle = |waiting: &Waiting| waiting.transition && !waiting.under_way;
-        let mut surplus = self.waiting.iter().filter(|waiting| idle(waiting)).count().saturating_sub(self.bound);
+        let mut surplus =
+            self.waiting.iter().filter(|waiting| idle(waiting)).count().saturating_sub(self.bound);
         self.dropped += surplus as u64;
         self.waiting.retain(|waiting| {
             let drop = surplus > 0 && idle(waiting);
@@ -216,3 +210,6 @@ impl Outbox {
         self.dropped
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,7 @@ pub(super) fn with(severities: &[Severity]) -> Report {
         findings: FindingCounts::default(),
         scanned: Scanned { accounts: 12, connections: 5012, streams: 0, consumers: 0 },
         cost: SummaryCost::default(),
+        sink: None,
         notes: Vec::new(),
         system: "test".into(),
         agent: agent(),
