@@ -21,7 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
     ("permissions", &["config", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
-    ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
+    ("nats", &["config", "connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
