@@ -6,6 +6,7 @@ mod error;
 mod example;
 mod file;
 mod maintenance;
+mod reload;
 mod show;
 mod silence;
 mod tree;
@@ -18,6 +19,7 @@ pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
 pub use maintenance::DEFAULT_GRACE;
+pub use reload::reload;
 pub use show::show;
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 

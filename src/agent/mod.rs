@@ -2,10 +2,12 @@
 
 mod look;
 mod outlets;
+mod reload;
 mod schedule;
 mod tell;
 
 pub use outlets::Current;
+pub use reload::{Read, Reloads};
 
 use crate::config::Config;
 use crate::finding::{EpochSummary, Finding, Said, Why};
@@ -18,7 +20,7 @@ use schedule::Schedule;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// The part of an epoch in which it gathers; the rest is for judging and publishing.
@@ -63,9 +65,10 @@ pub enum AgentError {
 }
 
 /// Runs until `stop`: each epoch gathers, judges and publishes. What keeps it from starting is logged as one sentence and
-/// tried again, ever more rarely.
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    let config = Arc::new(config);
+/// tried again, ever more rarely. When `reloads` is asked for, the configuration is read again between two epochs.
+pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) -> Result<(), AgentError> {
+    reload::warn(&config);
+    let mut config = Arc::new(config);
     let mut wait = RETRY.0;
     let mut looker = loop {
         let started = tokio::select! {
@@ -80,6 +83,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
+            () = reloads.asked() => {
+                if let Some(new) = reloads.read_before_start() {
+                    (config, wait) = (Arc::new(new), RETRY.0);
+                    continue;
+                }
+            }
             () = sleep(wait) => {}
         }
         wait = (wait * 2).min(RETRY.1);
@@ -97,10 +106,28 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
         outlets.deliver(&report, looker.system_account(), left).await;
         looker.published();
-        let wait = schedule.next(now());
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = sleep(wait) => {}
+        let before = schedule;
+        let mut next = Instant::now() + schedule.next(now());
+        let stopped = loop {
+            tokio::select! {
+                () = stop.cancelled() => break true,
+                () = reloads.asked() => {
+                    if let Some(new) = reloads.read(&config) {
+                        let length = (config.epoch, new.epoch);
+                        config = Arc::new(new);
+                        looker.configure(Arc::clone(&config));
+                        if length.0 != length.1 {
+                            schedule = before;
+                            next = Instant::now() + schedule.next_of(config.epoch, now());
+                        }
+                    }
+                    looker.stale = reloads.stale();
+                }
+                () = sleep_until(next) => break false,
+            }
+        };
+        if stopped {
+            break;
         }
     }
     tracing::info!("stopped");
