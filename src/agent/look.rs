@@ -5,7 +5,7 @@ use super::{AgentError, Report, now};
 use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
-use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, Terms, step};
+use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
@@ -48,6 +48,8 @@ pub(super) struct Looker {
     pace: Pace,
     /// When the last epoch began.
     began: Instant,
+    /// That the configuration could not be read again, if so.
+    pub(super) stale: Option<StaleConfig>,
 }
 
 impl Looker {
@@ -100,7 +102,15 @@ impl Looker {
             system,
             pace,
             began: Instant::now(),
+            stale: None,
         })
+    }
+
+    /// Goes on with another configuration, of the same connection and the same names.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        self.gatherer.declare(declared(&config));
+        self.pace.interval = config.epoch;
+        self.config = config;
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -184,7 +194,8 @@ impl Looker {
         let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &terms, moment);
         self.ledger = ledger;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &terms, took);
+        let mut summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &terms, took);
+        summary.config.clone_from(&self.stale);
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);
