@@ -13,6 +13,7 @@
 //! command), [`demo`] (a local cluster with faults), [`simulate`] (many servers that do not exist).
 
 pub mod agent;
+pub mod api;
 pub mod check;
 pub mod checks;
 pub mod cli;

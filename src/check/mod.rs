@@ -17,7 +17,7 @@ pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};
 pub use limit::{AccountLimit, LimitView};
 pub use meta::{Category, EntityType, Kind, Meta, Partial, Scope, Severity};
 pub use thresholds::{
-    Match, OutOfRange, SettingError, Settings, Thresholds, Validate, at_least, percent, seconds,
+    Match, OutOfRange, SettingError, Settings, Thresholds, Validate, at_least, glob, percent, seconds,
 };
 pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
 

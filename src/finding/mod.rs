@@ -5,6 +5,7 @@ mod identity;
 mod lifecycle;
 mod summary;
 
+pub(crate) use fit::trim_evidence;
 pub use fit::{Trim, fit};
 pub use identity::{Fingerprint, epoch_subject, fingerprint, message_id, subject, token};
 pub use lifecycle::{Held, Ledger, Moment, Step, step};
