@@ -18,6 +18,9 @@ pub enum ApiError {
     /// Nothing has been looked at yet.
     #[error("no epoch has ended since this agent began to lead; ask again after one")]
     NoEpoch,
+    /// The last snapshot has been put away for the next.
+    #[error("the next epoch is just being judged; ask again")]
+    BetweenEpochs,
     /// The server's `max_payload` is too small for any answer.
     #[error("the answer does not fit the server's max_payload: {limit} bytes are left for it")]
     TooLarge {
@@ -41,7 +44,7 @@ impl ApiError {
             Self::BadRequest { .. } => 400,
             Self::NotFound { .. } => 404,
             Self::TooLarge { .. } => 500,
-            Self::NoEpoch => 503,
+            Self::NoEpoch | Self::BetweenEpochs => 503,
         }
     }
 }

@@ -65,8 +65,12 @@ pub(super) fn answer(request: &FindingsRequest, view: &View<'_>, limit: usize) -
     let (offset, most) = rows(request.limit, request.offset)?;
     let check = request.check.as_deref().map(pattern_of_checks).transpose()?;
     let epoch = view.summary.ok_or(ApiError::NoEpoch)?.epoch;
-    let mut found: Vec<&Finding> =
-        view.open.iter().filter(|finding| passes(request, check.as_deref(), finding)).collect();
+    let mut found: Vec<&Finding> = view
+        .open
+        .iter()
+        .map(|finding| &**finding)
+        .filter(|finding| passes(request, check.as_deref(), finding))
+        .collect();
     found.sort_by_cached_key(|finding| {
         (Reverse(finding.severity), finding.check.to_string(), finding.entity.clone())
     });
@@ -126,7 +130,7 @@ pub(super) fn one(fingerprint: &str, view: &View<'_>, limit: usize) -> Result<Ve
     let Some(finding) = found else {
         return Err(ApiError::not_found(format!("no open finding has the fingerprint {fingerprint}")));
     };
-    fit(finding.clone(), limit).ok_or(ApiError::TooLarge { limit })
+    fit(&**finding, limit).ok_or(ApiError::TooLarge { limit })
 }
 
 #[cfg(test)]
@@ -206,7 +210,7 @@ mod tests {
         let view = world.view();
         let fingerprint = view.open[0].fingerprint.to_string();
         let told: Value = serde_json::from_slice(&one(&fingerprint, &view, 1 << 20).unwrap()).unwrap();
-        assert_eq!(told, serde_json::to_value(&view.open[0]).unwrap());
+        assert_eq!(told, serde_json::to_value(&*view.open[0]).unwrap());
         assert_eq!(one(&"0".repeat(32), &view, 1 << 20).unwrap_err().code(), 404);
         for bad in ["", "findings", &"G".repeat(32), &fingerprint[1..], &fingerprint.to_uppercase()] {
             assert_eq!(one(bad, &view, 1 << 20).unwrap_err().code(), 400, "{bad}");

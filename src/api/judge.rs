@@ -4,13 +4,16 @@
 use super::page::{Row, page};
 use super::request::rows;
 use super::{ApiError, View};
-use crate::check::{Entity, Entry, Judge, Judgement, Observed, Settings, Severity, UnknownRow, evaluate};
+use crate::check::{
+    Entity, Entry, Judge, Judgement, Observed, Policies, Settings, Severity, UnknownRow, evaluate,
+};
 use crate::checks::find;
 use crate::config::unknown_id;
 use crate::finding::{Fingerprint, fingerprint, trim_evidence};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// Rows of what could not be judged in one answer.
 const UNKNOWN_ROWS: usize = 100;
@@ -95,13 +98,12 @@ pub(super) fn answer(
 ) -> Result<Vec<u8>, ApiError> {
     let entry = find(id).ok_or_else(|| ApiError::not_found(unknown_id(id)))?;
     let (offset, most) = rows(request.limit, request.offset)?;
-    let setting = view.checks.get(entry.meta.id).cloned().unwrap_or_default();
-    let judge = configured(entry, &setting.settings, &request.thresholds)?;
-    let (Some(summary), Some(context)) = (view.summary, view.context) else {
-        return Err(ApiError::NoEpoch);
-    };
-    let severity = setting.severity.unwrap_or(entry.meta.severity);
-    let judgement = evaluate(entry, judge.as_ref(), severity, &context);
+    let operators =
+        view.checks.get(entry.meta.id).map(|setting| setting.settings.clone()).unwrap_or_default();
+    let judge = configured(entry, &operators, &request.thresholds)?;
+    let summary = view.summary.ok_or(ApiError::NoEpoch)?;
+    let context = view.context.ok_or(ApiError::BetweenEpochs)?;
+    let judgement = evaluate(entry, judge.as_ref(), &policies(entry, operators), &context);
     let mut unknown = judgement.unknown_rows();
     let unknown_omitted = unknown.len().saturating_sub(UNKNOWN_ROWS) as u64;
     unknown.truncate(UNKNOWN_ROWS);
@@ -122,18 +124,27 @@ pub(super) fn answer(
     serde_json::to_vec(&answer).map_err(|_| ApiError::TooLarge { limit })
 }
 
-fn judged(judgement: Judgement, system: &str) -> impl Iterator<Item = JudgedFinding> {
-    let Judgement { meta, severity, firing, .. } = judgement;
+fn judged(mut judgement: Judgement, system: &str) -> impl Iterator<Item = JudgedFinding> {
+    let firing = std::mem::take(&mut judgement.firing);
     firing.into_iter().map(move |(entity, firing)| JudgedFinding {
-        fingerprint: fingerprint(system, meta.id, &entity),
-        check: meta.id,
-        severity: firing.severity.unwrap_or(severity),
+        fingerprint: fingerprint(system, judgement.meta.id, &entity),
+        check: judgement.meta.id,
+        severity: judgement.severity(&entity, &firing),
         entity,
         summary: firing.summary,
         observed: firing.observed,
         evidence: firing.evidence,
         remediation: firing.remediation,
     })
+}
+
+/// What the operator expects of the check. One that is disabled is judged all the same: it was asked for by name.
+fn policies(entry: &Entry, mut operators: Settings) -> Arc<Policies> {
+    if !entry.policies(&operators).any_enabled() {
+        operators.policy.enabled = Some(true);
+        operators.overrides.iter_mut().for_each(|narrowed| narrowed.policy.enabled = None);
+    }
+    Arc::new(entry.policies(&operators))
 }
 
 /// The check with the operator's settings and the thresholds of the request over all of them.
@@ -145,8 +156,8 @@ fn configured(
     let unusable = |problem: String| ApiError::bad(format!("thresholds of {}: {problem}", entry.meta.id));
     let mut settings = operators.clone();
     settings.base.extend(asked.clone());
-    for (_, thresholds) in &mut settings.overrides {
-        thresholds.retain(|key, _| !asked.contains_key(key));
+    for narrowed in &mut settings.overrides {
+        narrowed.thresholds.retain(|key, _| !asked.contains_key(key));
     }
     let judge = entry.configure(&settings).map_err(|error| unusable(error.problem))?;
     if let Some(key) = folded(entry, &operators.base, asked) {
@@ -164,7 +175,7 @@ fn folded<'k>(
     asked: &'k Map<String, Value>,
 ) -> Option<&'k str> {
     let idle_after = |base: Map<String, Value>| {
-        let judge = entry.configure(&Settings { base, overrides: Vec::new() }).ok()?;
+        let judge = entry.configure(&Settings { base, ..Settings::default() }).ok()?;
         judge.idle_after(&|| Entity::user("", None, "", None))
     };
     let usual = idle_after(operators.clone());
@@ -180,7 +191,7 @@ fn folded<'k>(
 mod tests {
     use super::*;
     use crate::api::samples::World;
-    use crate::check::Match;
+    use crate::check::{Match, Override, PolicySetting};
     use crate::config::CheckSetting;
     use serde_json::json;
 
@@ -214,14 +225,25 @@ mod tests {
         let mut world = World::with_findings();
         let patch = |most: u64| json!({"max_connections": most}).as_object().cloned().unwrap();
         let matcher = Match { user: Some("svc".into()), ..Match::default() };
-        let settings = Settings { base: patch(2), overrides: vec![(matcher, patch(50))] };
+        let narrowed = Override { matcher, policy: PolicySetting::default(), thresholds: patch(50) };
+        let policy = PolicySetting { severity: Some(Severity::Critical), ..PolicySetting::default() };
         let setting =
-            CheckSetting { severity: Some(Severity::Critical), settings, ..CheckSetting::default() };
+            CheckSetting { settings: Settings { policy, base: patch(2), overrides: vec![narrowed] } };
         world.checks.insert("USER_002", setting);
         assert!(users(&ask(&world, "USER_002", json!({})).unwrap()).is_empty());
         // The override is the operator's as well, and what is asked for holds for every entity.
         let strict = ask(&world, "USER_002", json!({"thresholds": {"max_connections": 1}})).unwrap();
         assert_eq!((users(&strict), &strict["firing"][0]["severity"]), (vec!["svc"], &json!("critical")));
+    }
+
+    #[test]
+    fn a_disabled_check_is_judged_when_it_is_asked_for() {
+        let mut world = World::with_findings();
+        let policy = PolicySetting { enabled: Some(false), ..PolicySetting::default() };
+        let settings = Settings { policy, ..Settings::default() };
+        world.checks.insert("USER_002", CheckSetting { settings });
+        let strict = ask(&world, "USER_002", json!({"thresholds": {"max_connections": 1}})).unwrap();
+        assert_eq!(users(&strict), ["svc"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub use schema::{SCHEMAS, schema};
 use crate::check::Context;
 use crate::config::CheckSettings;
 use crate::finding::{EpochSummary, Finding, fit};
+use std::sync::Arc;
 
 /// The service's name, by which `nats micro` finds it.
 pub const SERVICE: &str = "insights";
@@ -41,10 +42,10 @@ pub struct View<'a> {
     /// The summary of the last epoch; none before the first.
     pub summary: Option<&'a EpochSummary>,
     /// The findings that are open after it.
-    pub open: &'a [Finding],
+    pub open: &'a [Arc<Finding>],
     /// What the operator says about checks.
     pub checks: &'a CheckSettings,
-    /// The last snapshot and what it is compared with; none before the first.
+    /// The last snapshot and what it is compared with; none before the first, and while the next is being judged.
     pub context: Option<Context<'a>>,
 }
 
@@ -154,7 +155,7 @@ pub fn answer(
         Endpoint::Epoch => {
             let EmptyRequest {} = request::parse(payload)?;
             let summary = view.summary.ok_or(ApiError::NoEpoch)?;
-            fit(summary.clone(), limit).ok_or(ApiError::TooLarge { limit })
+            fit(summary, limit).ok_or(ApiError::TooLarge { limit })
         }
         Endpoint::Check => judge::answer(asked_for, &request::parse(payload)?, view, limit),
     }

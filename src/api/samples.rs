@@ -12,12 +12,13 @@ use crate::snapshot::build::{System, at};
 use crate::snapshot::{History, Snapshot};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What an agent has after an epoch.
 pub(super) struct World {
     pub(super) checks: CheckSettings,
     summary: Option<EpochSummary>,
-    open: Vec<Finding>,
+    open: Vec<Arc<Finding>>,
     snapshot: Snapshot,
     history: History,
     declared: BTreeMap<String, DeclaredLimits>,
@@ -84,7 +85,7 @@ fn agent() -> AgentInfo {
 
 fn summary() -> EpochSummary {
     EpochSummary {
-        kind_of_message: EPOCH_TYPE,
+        kind_of_message: EPOCH_TYPE.into(),
         epoch: 1_700_000_000,
         started_at: at(0),
         duration_ms: 412,
@@ -102,14 +103,14 @@ fn summary() -> EpochSummary {
     }
 }
 
-fn finding(check: &str, severity: Severity, entity: Entity) -> Finding {
+fn finding(check: &str, severity: Severity, entity: Entity) -> Arc<Finding> {
     let meta = find(check).unwrap().meta;
-    Finding {
-        kind_of_message: FINDING_TYPE,
+    Arc::new(Finding {
+        kind_of_message: FINDING_TYPE.into(),
         fingerprint: fingerprint("test", meta.id, &entity),
         status: Status::Firing,
-        check: meta.id,
-        name: meta.name,
+        check: meta.id.into(),
+        name: meta.name.into(),
         severity,
         category: meta.category,
         kind: meta.kind,
@@ -125,7 +126,11 @@ fn finding(check: &str, severity: Severity, entity: Entity) -> Finding {
         resolved_at: None,
         epochs: 2,
         successor: None,
+        flaps: 0,
+        clear_epochs: 0,
+        held: None,
+        silenced: None,
         system: "test".into(),
         agent: agent(),
-    }
+    })
 }
