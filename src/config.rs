@@ -1,5 +1,6 @@
 //! The configuration: flags, then the environment, then the file, then defaults.
 
+mod api;
 mod checks;
 mod connection;
 mod error;
@@ -12,6 +13,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use api::Api;
 pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
@@ -51,6 +53,8 @@ pub struct Config {
     pub connection: ConnectionOptions,
     /// Which connections the servers are asked to list.
     pub list_connections: ListConnections,
+    /// Whether the agent answers requests.
+    pub api: Api,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// The enabled checks.
@@ -93,6 +97,7 @@ impl Config {
             log_format: over.log_format.or(file.log_format).unwrap_or_default(),
             connection: file.connection.merge(over.environment).merge(over.flags),
             list_connections: file.list_connections,
+            api: file.api,
             accounts: file.accounts,
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
@@ -134,6 +139,7 @@ impl Default for Config {
             log_format: LogFormat::default(),
             connection: ConnectionOptions::default(),
             list_connections: ListConnections::default(),
+            api: Api::default(),
             accounts: BTreeMap::new(),
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),

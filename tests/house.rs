@@ -16,12 +16,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("epoch", &["check", "checks", "finding", "snapshot", "text"]),
     ("connection", &[]),
     ("config", &["check", "checks", "connection", "snapshot", "text"]),
-    ("permissions", &["config", "snapshot"]),
+    ("api", &["check", "checks", "config", "finding", "snapshot", "text"]),
+    ("permissions", &["api", "config", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
     ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
+            "api",
             "check",
             "checks",
             "config",
@@ -54,6 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "agent",
+            "api",
             "check",
             "checks",
             "config",
@@ -70,7 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate"];
+const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "api"];
 
 const IMPURE: &[&str] = &[
     "tokio",

@@ -3,6 +3,7 @@
 mod look;
 mod outlets;
 mod schedule;
+mod serve;
 mod tell;
 
 pub use outlets::Current;
@@ -15,6 +16,7 @@ use crate::nats::selftest::SelfTestError;
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
+use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -85,6 +87,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         wait = (wait * 2).min(RETRY.1);
     };
     let mut outlets = Outlets::new(looker.connection(), &config);
+    let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
+    api.start(looker.connection()).await;
     let mut schedule = Schedule::new(config.epoch, now());
     tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
     loop {
@@ -103,6 +107,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
             () = sleep(wait) => {}
         }
     }
+    api.stop().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -72,6 +72,10 @@ tls_first = false
 # Checks that need those that are not listed are unknown.
 connections = "all"
 
+# Whether the agent answers requests, as the micro service `insights` on insights.api.>.
+[api]
+enabled = true
+
 # Limits of accounts that live in a server's configuration file, which the monitoring API does not show. Without
 # them, checks of these limits are unknown for such accounts.
 # [accounts.PRODUCTION]

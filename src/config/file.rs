@@ -2,7 +2,7 @@
 
 use super::checks::{self, CheckSettings};
 use super::tree::{Key, Node, Source, in_order, name};
-use super::{ConfigError, ListConnections, LogFormat, connection, value};
+use super::{Api, ConfigError, ListConnections, LogFormat, api, connection, value};
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
 use std::collections::BTreeMap;
@@ -17,6 +17,7 @@ const KEYS: &[&str] = &[
     "log_format",
     "connection",
     "gather",
+    "api",
     "accounts",
     "checks",
 ];
@@ -33,6 +34,7 @@ pub(super) struct File {
     pub(super) log_format: Option<LogFormat>,
     pub(super) connection: ConnectionOptions,
     pub(super) list_connections: ListConnections,
+    pub(super) api: Api,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
     pub(super) checks: CheckSettings,
 }
@@ -66,6 +68,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "name" => read.name = Some(with(source, key, node, not_empty)?),
             "log_format" => read.log_format = Some(with(source, key, node, log_format)?),
             "connection" => read.connection = connection::read(source, key, node)?,
+            "api" => read.api = api::read(source, key, node)?,
             "gather" => read.list_connections = gather(source, key, node)?,
             "accounts" => read.accounts = accounts(source, key, node)?,
             "checks" => read.checks = checks::read(source, key, node)?,

@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Config, ListConnections, LogFormat};
+use super::{Api, Config, ListConnections, LogFormat};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -19,6 +19,7 @@ struct Shown<'a> {
     log_format: LogFormat,
     connection: &'a ConnectionOptions,
     gather: ShownGather,
+    api: Api,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
     checks: BTreeMap<&'static str, ShownCheck>,
@@ -85,6 +86,7 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         log_format: config.log_format,
         connection: &config.connection,
         gather: ShownGather { connections: config.list_connections },
+        api: config.api,
         accounts: &config.accounts,
         checks,
     })
