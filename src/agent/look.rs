@@ -55,7 +55,7 @@ pub(super) struct Looker {
 impl Looker {
     pub(super) async fn start(config: Arc<Config>, purpose: Purpose) -> Result<Self, AgentError> {
         let connection = connect(&config.connection, ClientEvents::new()).await?;
-        let Permissions { publish, subscribe } = Permissions::for_config(&config);
+        let Permissions { publish, subscribe, .. } = Permissions::for_config(&config);
         let mut needs = Needs { publish, subscribe };
         if purpose == Purpose::Look {
             let publishes = format!("{}.>", config.subject_prefix);
@@ -115,6 +115,16 @@ impl Looker {
 
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The id of this run of the agent.
+    pub(super) fn id(&self) -> &str {
+        &self.origin.agent.id
+    }
+
+    /// What epochs are judged with.
+    pub(super) fn memory(&self) -> Arc<RwLock<Memory>> {
+        Arc::clone(&self.memory)
     }
 
     /// The system account's name or public key; `$SYS` until a server has told it.

@@ -6,6 +6,7 @@ mod look;
 mod outlets;
 mod reload;
 mod schedule;
+mod serve;
 mod tell;
 mod vitals;
 
@@ -24,6 +25,7 @@ use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
+use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -106,11 +108,14 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
             }
         }
         let outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
+        let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
+        api.start(looker.connection()).await;
         vitals.metrics().set_leader(true);
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
         let schedule = Schedule::new(config.epoch, now());
         let mut watch = Watch { config, vitals, looker, outlets, reloads, schedule };
         watch.until(&stop).await;
+        api.stop().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
             watch.outlets.close(ending.left()).await;

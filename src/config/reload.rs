@@ -23,6 +23,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         listen,
         alertmanager,
         sink,
+        api,
     } = new;
     let mut refused = Vec::new();
     let mut keep = |key, changed: bool| {
@@ -40,6 +41,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
     keep("listen", listen != old.listen);
     keep("alertmanager", alertmanager != old.alertmanager);
     keep("sink", sink != old.sink);
+    keep("api", api != old.api);
     let config = Config {
         subject_prefix: old.subject_prefix.clone(),
         system: old.system.clone(),
@@ -49,6 +51,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         listen: old.listen,
         alertmanager: old.alertmanager.clone(),
         sink: old.sink.clone(),
+        api: old.api,
         epoch,
         list_connections,
         accounts,
