@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("checks", &["check", "snapshot", "text"]),
     ("finding", &["check", "text"]),
     ("epoch", &["check", "checks", "finding", "snapshot", "text"]),
+    ("election", &["text"]),
     ("connection", &[]),
     ("config", &["check", "checks", "connection", "snapshot", "text"]),
     ("permissions", &["config", "snapshot"]),
@@ -70,7 +71,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate"];
+const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "election"];
 
 const IMPURE: &[&str] = &[
     "tokio",
