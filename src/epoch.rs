@@ -4,7 +4,7 @@ use crate::check::{Context, DeclaredLimits, Judgement, Severity, UnknownRow, eva
 use crate::checks::ActiveChecks;
 use crate::finding::{
     AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned,
-    ServerCounts, Status, Step, SummaryCost,
+    ServerCounts, Status, Step, SummaryCost, Why,
 };
 use crate::snapshot::{Answer, Coverage, Endpoint, FollowUp, History, Shortfall, Snapshot};
 use crate::text::Name;
@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What an epoch is judged with, beside its snapshot.
 #[derive(Debug)]
 pub struct Memory {
-    /// The epoch before.
+    /// The last epoch that was judged, whole.
+    pub latest: Option<Snapshot>,
+    /// The epoch before that which is to be judged.
     pub previous: Option<Snapshot>,
     /// The last epochs.
     pub history: History,
@@ -22,14 +24,23 @@ pub struct Memory {
 impl Memory {
     /// Nothing is remembered.
     pub fn new() -> Self {
-        Self { previous: None, history: History::default() }
+        Self { latest: None, previous: None, history: History::default() }
     }
 
-    /// Remembers an epoch, once it has been judged; of its connections only what later epochs compare with.
-    pub fn push(&mut self, mut snapshot: Snapshot) {
-        self.history.push(&snapshot);
-        snapshot.forget_connections();
-        self.previous = Some(snapshot);
+    /// Remembers an epoch, once it has been judged.
+    pub fn push(&mut self, snapshot: Snapshot) {
+        self.settle();
+        self.latest = Some(snapshot);
+    }
+
+    /// Makes the latest epoch the one that the next is compared with; of its connections only what later epochs need is
+    /// kept. To be called before the next epoch is judged.
+    pub fn settle(&mut self) {
+        if let Some(mut snapshot) = self.latest.take() {
+            self.history.push(&snapshot);
+            snapshot.forget_connections();
+            self.previous = Some(snapshot);
+        }
     }
 }
 
@@ -71,7 +82,7 @@ pub fn judge(
     checks
         .checks
         .iter()
-        .map(|check| evaluate(check.entry, check.judge.as_ref(), check.severity, &context))
+        .map(|check| evaluate(check.entry, check.judge.as_ref(), &check.policies, &context))
         .collect()
 }
 
@@ -174,9 +185,10 @@ fn rows(held: Vec<UnknownRow>, mut others: Vec<UnknownRow>) -> (Vec<UnknownRow>,
 }
 
 fn count(step: &Step) -> FindingCounts {
-    let mut counts = FindingCounts { held: step.held.len() as u64, ..FindingCounts::default() };
-    for finding in &step.publish {
-        match (finding.status, finding.severity) {
+    let mut counts =
+        FindingCounts { held: step.held.len() as u64, pending: step.pending, ..FindingCounts::default() };
+    for said in step.said.iter().filter(|said| said.why != Why::EndedAgain) {
+        match (said.finding.status, said.finding.severity) {
             (Status::Resolved, _) => counts.resolved += 1,
             (Status::Firing, Severity::Critical) => counts.critical += 1,
             (Status::Firing, Severity::Warning) => counts.warning += 1,
@@ -191,7 +203,7 @@ mod tests {
     use super::*;
 
     fn row(entity: usize) -> UnknownRow {
-        UnknownRow { check: "C", entity: format!("{entity:06}").into(), reason: "why".into() }
+        UnknownRow { check: "C".into(), entity: format!("{entity:06}").into(), reason: "why".into() }
     }
 
     #[test]

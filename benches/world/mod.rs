@@ -10,6 +10,7 @@ use insights_agent::snapshot::{
 use insights_agent::text::Name;
 use insights_agent::wire::connz;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -214,7 +215,8 @@ pub(crate) fn fold(fold: &mut ConnectionFold, source: &PageSource, page: &[u8]) 
 pub(crate) fn checks() -> &'static ActiveChecks {
     let checks = catalogue().map(|entry| {
         let judge = entry.configure(&Settings::default()).unwrap();
-        ActiveCheck { entry, judge, severity: entry.meta.severity }
+        let policies = Arc::new(entry.policies(&Settings::default()));
+        ActiveCheck { entry, judge, policies }
     });
     Box::leak(Box::new(ActiveChecks { checks: checks.collect(), disabled: 0 }))
 }

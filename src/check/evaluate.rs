@@ -1,19 +1,22 @@
 //! From a rule's verdicts to a judgement: what is missing turns into unknown here, for all rules alike.
 
 use super::{
-    Context, Entity, EntityType, Entry, Firing, Judge, Meta, Outcome, Partial, Scope, Severity, Verdict,
+    Context, Entity, EntityType, Entry, Firing, Judge, Meta, Outcome, Partial, Policies, Policy, Scope,
+    Severity, Verdict,
 };
 use crate::snapshot::Gap;
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Something that could not be judged, for the summary of the epoch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct UnknownRow {
     /// The check.
-    pub check: &'static str,
+    pub check: Cow<'static, str>,
     /// The entity's name; `*` for every entity that is not firing, `*/<cluster>` for those of a cluster.
     #[schemars(with = "String")]
     pub entity: Name,
@@ -35,8 +38,8 @@ pub enum Standing {
 pub struct Judgement {
     /// The check.
     pub meta: &'static Meta,
-    /// Its severity after the operator's override.
-    pub severity: Severity,
+    /// What the operator expects of it.
+    pub policies: Arc<Policies>,
     /// Firing entities.
     pub firing: Vec<(Entity, Box<Firing>)>,
     /// Entities the rule could not judge.
@@ -48,8 +51,21 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// What holds for an entity that is not firing.
+    /// What the operator expects of the check at an entity.
+    pub fn policy(&self, entity: &Entity) -> Policy {
+        self.policies.of(entity)
+    }
+
+    /// The severity of a verdict: the operator's, else its own, else the check's.
+    pub fn severity(&self, entity: &Entity, firing: &Firing) -> Severity {
+        self.policy(entity).severity.or(firing.severity).unwrap_or(self.meta.severity)
+    }
+
+    /// What holds for an entity that is not firing. One that is not judged is clear, as with a disabled check.
     pub fn standing(&self, entity: &Entity) -> Standing {
+        if !self.policy(entity).enabled {
+            return Standing::Clear;
+        }
         if let Some(reason) = &self.nothing {
             return Standing::Unknown(reason.clone());
         }
@@ -71,7 +87,7 @@ impl Judgement {
     /// The rows of the epoch's summary.
     pub fn unknown_rows(&self) -> Vec<UnknownRow> {
         let row = |entity: Name, reason: &str| UnknownRow {
-            check: self.meta.id,
+            check: self.meta.id.into(),
             entity,
             reason: reason.to_owned(),
         };
@@ -81,6 +97,11 @@ impl Judgement {
         let mut rows: Vec<_> =
             self.unknown.iter().map(|(entity, reason, _)| row(Name::from(entity.label()), reason)).collect();
         for gap in &self.gaps {
+            // Of a server that is not judged nothing is missing.
+            let is_server = self.meta.entity == EntityType::Server && self.meta.scope == Scope::Server;
+            if is_server && !self.policy(&Entity::server(&gap.server, gap.cluster.as_ref())).enabled {
+                continue;
+            }
             let entity = match (self.meta.scope, &gap.cluster) {
                 (Scope::Server, _) => gap.server.clone(),
                 (Scope::Cluster, Some(cluster)) => Name::from(format!("*/{cluster}")),
@@ -114,7 +135,12 @@ pub(crate) fn same(a: &Entity, b: &Entity) -> bool {
 }
 
 /// Judges one check.
-pub fn evaluate(entry: &Entry, judge: &dyn Judge, severity: Severity, context: &Context<'_>) -> Judgement {
+pub fn evaluate(
+    entry: &Entry,
+    judge: &dyn Judge,
+    policies: &Arc<Policies>,
+    context: &Context<'_>,
+) -> Judgement {
     let meta = entry.meta;
     let coverage = &context.now.coverage;
     let mut gaps: Vec<Gap> = Vec::new();
@@ -130,8 +156,14 @@ pub fn evaluate(entry: &Entry, judge: &dyn Judge, severity: Severity, context: &
             }
         }
     }
-    let mut judgement =
-        Judgement { meta, severity, firing: Vec::new(), unknown: Vec::new(), gaps, nothing: None };
+    let mut judgement = Judgement {
+        meta,
+        policies: policies.clone(),
+        firing: Vec::new(),
+        unknown: Vec::new(),
+        gaps,
+        nothing: None,
+    };
     if !meta.needs.is_empty() && coverage.known() == 0 {
         judgement.nothing = Some("no server answered".into());
         return judgement;
@@ -150,6 +182,9 @@ pub fn evaluate(entry: &Entry, judge: &dyn Judge, severity: Severity, context: &
         return judgement;
     }
     for Verdict { entity, outcome } in judge.judge(context) {
+        if !policies.of(&entity).enabled {
+            continue;
+        }
         match outcome {
             Outcome::Unknown { reason, holds } => judgement.unknown.push((entity, reason, holds)),
             Outcome::Firing(firing) => match judgement.gap(&entity) {

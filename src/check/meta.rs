@@ -41,7 +41,7 @@ impl Severity {
 }
 
 /// What kind of trouble a check looks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
     /// A resource comes near its limit, or is used unevenly.
@@ -55,7 +55,7 @@ pub enum Category {
 }
 
 /// Who acts on a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Somebody on duty.
@@ -65,7 +65,7 @@ pub enum Kind {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EntityType {
     /// A tenant.
@@ -123,7 +123,7 @@ pub struct Meta {
     pub id: &'static str,
     /// Short name that reads as the bad state.
     pub name: &'static str,
-    /// Severity unless the operator overrides it or the verdict sets its own.
+    /// Severity unless the verdict sets its own or the operator sets one, which holds for every verdict.
     pub severity: Severity,
     /// See [`Category`].
     pub category: Category,

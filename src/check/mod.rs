@@ -7,6 +7,7 @@ mod context;
 mod evaluate;
 mod limit;
 mod meta;
+mod policy;
 mod thresholds;
 mod verdict;
 
@@ -16,8 +17,9 @@ pub(crate) use evaluate::same;
 pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};
 pub use limit::{AccountLimit, LimitView};
 pub use meta::{Category, EntityType, Kind, Meta, Partial, Scope, Severity};
+pub use policy::{MOST_EPOCHS, Policies, Policy, PolicySetting};
 pub use thresholds::{
-    Match, OutOfRange, SettingError, Settings, Thresholds, Validate, at_least, percent, seconds,
+    Match, OutOfRange, Override, SettingError, Settings, Thresholds, Validate, at_least, percent, seconds,
 };
 pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
 
@@ -31,6 +33,11 @@ use std::time::Duration;
 pub trait Rule: Send + Sync + Sized + 'static {
     /// Identity, texts and needs.
     const META: Meta;
+    /// Epochs in a row for which the bad state must be seen before it fires, unless the operator says otherwise. More than
+    /// one where a single sample lies.
+    const FOR: u64 = 1;
+    /// Epochs in a row for which it must be seen to be over before the finding ends, unless the operator says otherwise.
+    const KEEP: u64 = 1;
     /// What an operator can set, with defaults; the doc comments of its fields are the documentation.
     type Thresholds: Serialize + DeserializeOwned + JsonSchema + Default + Validate + Send + Sync;
     /// The shape of a finding's evidence.
@@ -92,6 +99,10 @@ impl<R: Rule> Judge for Configured<R> {
 pub struct Entry {
     /// Identity, texts and needs.
     pub meta: &'static Meta,
+    /// See [`Rule::FOR`].
+    pub for_epochs: u64,
+    /// See [`Rule::KEEP`].
+    pub keep: u64,
     configure: fn(&Settings) -> Result<Box<dyn Judge>, SettingError>,
     defaults: fn() -> serde_json::Map<String, serde_json::Value>,
     thresholds_schema: fn() -> Schema,
@@ -103,6 +114,8 @@ impl Entry {
     pub const fn of<R: Rule>() -> Self {
         Self {
             meta: const { &R::META },
+            for_epochs: R::FOR,
+            keep: R::KEEP,
             configure: |settings| {
                 let thresholds = Thresholds::<R::Thresholds>::new(settings)?;
                 Ok(Box::new(Configured::<R> { thresholds }))
@@ -128,6 +141,11 @@ impl Entry {
     /// Every threshold with its default, in the order of the file.
     pub fn defaults(&self) -> serde_json::Map<String, serde_json::Value> {
         (self.defaults)()
+    }
+
+    /// What an operator with these settings expects of the check.
+    pub fn policies(&self, settings: &Settings) -> Policies {
+        Policies::new(self, settings)
     }
 
     /// JSON Schema of the thresholds; the descriptions are the fields' documentation.

@@ -1,6 +1,6 @@
 //! Thresholds: a struct per check with defaults, read from the configuration, narrowed by overrides.
 
-use super::Entity;
+use super::{Entity, PolicySetting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -112,13 +112,26 @@ fn glob(pattern: &str, text: &str) -> bool {
     rest.len() >= last.len() && rest.ends_with(last)
 }
 
-/// What the configuration says about the thresholds of one check.
+/// What the configuration says about one check.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Keys set for the whole check.
+    /// The policy of the whole check.
+    pub policy: PolicySetting,
+    /// Thresholds of the whole check.
     pub base: Map<String, Value>,
     /// Overrides in the order of the file, on top of the base.
-    pub overrides: Vec<(Match, Map<String, Value>)>,
+    pub overrides: Vec<Override>,
+}
+
+/// What the configuration says about some entities of a check.
+#[derive(Debug, Clone, Default)]
+pub struct Override {
+    /// Which ones.
+    pub matcher: Match,
+    /// Their policy, as far as it is set.
+    pub policy: PolicySetting,
+    /// Their thresholds, as far as they are set.
+    pub thresholds: Map<String, Value>,
 }
 
 /// A threshold that cannot be used. `override_index` says in which `[[override]]` it stands, counted from 0.
@@ -181,13 +194,13 @@ impl<T: Serialize + DeserializeOwned + Default + Validate> Thresholds<T> {
         let base = read::<T>(&defaults, &settings.base, None)?;
         let base_map = to_map(&base);
         let mut overrides = Vec::with_capacity(settings.overrides.len());
-        for (index, (matcher, patch)) in settings.overrides.iter().enumerate() {
+        for (index, Override { matcher, thresholds, .. }) in settings.overrides.iter().enumerate() {
             if matcher.is_empty() {
                 let problem =
                     "an override needs a `match` with at least one of account, cluster, server, user".into();
                 return Err(SettingError { key: Some("match".into()), override_index: Some(index), problem });
             }
-            overrides.push((matcher.clone(), read::<T>(&base_map, patch, Some(index))?));
+            overrides.push((matcher.clone(), read::<T>(&base_map, thresholds, Some(index))?));
         }
         Ok(Self { base, overrides })
     }
@@ -269,7 +282,7 @@ mod tests {
     }
 
     fn settings(base: Value) -> Settings {
-        Settings { base: serde_json::from_value(base).unwrap(), overrides: Vec::new() }
+        Settings { base: serde_json::from_value(base).unwrap(), ..Settings::default() }
     }
 
     #[test]
@@ -294,9 +307,13 @@ mod tests {
             user: user.map(Into::into),
             ..Match::default()
         };
-        let patch = |most: u64| json!({ "most": most }).as_object().cloned().unwrap();
-        settings.overrides.push((matcher("BATCH*", None), patch(200)));
-        settings.overrides.push((matcher("BATCH", Some("worker-*")), patch(400)));
+        let narrowed = |matcher: Match, most: u64| Override {
+            matcher,
+            thresholds: json!({ "most": most }).as_object().cloned().unwrap(),
+            ..Override::default()
+        };
+        settings.overrides.push(narrowed(matcher("BATCH*", None), 200));
+        settings.overrides.push(narrowed(matcher("BATCH", Some("worker-*")), 400));
         let thresholds = Thresholds::<Sample>::new(&settings).unwrap();
         let entity = |account: &str, user: &str| Entity::user(account, None, user, None);
         assert_eq!(thresholds.of(&entity("BATCH", "worker-1")), &Sample { warn_percent: 80.0, most: 400 });
@@ -306,7 +323,7 @@ mod tests {
 
     #[test]
     fn an_override_for_everything_is_refused() {
-        let settings = Settings { overrides: vec![(Match::default(), Map::new())], ..Settings::default() };
+        let settings = Settings { overrides: vec![Override::default()], ..Settings::default() };
         assert_eq!(Thresholds::<Sample>::new(&settings).unwrap_err().override_index, Some(0));
     }
 

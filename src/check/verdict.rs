@@ -3,12 +3,13 @@
 use super::{EntityType, Severity};
 use crate::text::Name;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
+use std::borrow::Cow;
 
 /// What a verdict is about. All fields but the readable names are its identity, so they hold nothing that
 /// changes while the entity stays the same: no server id, no value, no leader.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Entity {
     /// What it is.
     #[serde(rename = "type")]
@@ -131,7 +132,7 @@ impl Entity {
 }
 
 /// The measured value against its limit or threshold.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed {
     /// What was measured.
     pub value: Number,
@@ -144,14 +145,14 @@ pub struct Observed {
     /// What the value, or its percentage, was judged by.
     pub threshold: Number,
     /// Unit of value and limit.
-    pub unit: &'static str,
+    pub unit: Cow<'static, str>,
     /// Where the limit comes from: `jwt` (the account's), `user_jwt`, `server` (its configuration), `declared`
     /// (this agent's configuration).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit_source: Option<&'static str>,
+    pub limit_source: Option<Cow<'static, str>>,
     /// Which of several ways of judging fired, where a check has several.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<&'static str>,
+    pub scope: Option<Cow<'static, str>>,
     /// The account's connections together with the leafnodes of the server that has most of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_on_fullest_server: Option<u64>,
@@ -165,7 +166,7 @@ impl Observed {
             limit: None,
             percent: None,
             threshold: threshold.into(),
-            unit,
+            unit: unit.into(),
             limit_source: None,
             scope: None,
             value_on_fullest_server: None,
@@ -183,7 +184,7 @@ impl Observed {
         Self {
             limit: Some(limit.into()),
             percent: percent_of(value, limit),
-            limit_source: Some(source),
+            limit_source: Some(source.into()),
             ..Self::count(value, rounded(warn_percent), unit)
         }
     }

@@ -19,7 +19,7 @@ use data_encoding::BASE64URL_NOPAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// Judges a snapshot with default thresholds.
 pub(crate) fn judge<R: Rule>(now: &Snapshot) -> Judgement {
@@ -62,7 +62,7 @@ pub(crate) fn judge_entry(
     let context = Context { now, previous, history: &history, declared: &declared };
     let rule = entry.configure(settings).unwrap();
     rule.follow_ups(&context);
-    evaluate(entry, rule.as_ref(), entry.meta.severity, &context)
+    evaluate(entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
 }
 
 fn judge_default(entry: &Entry, now: &Snapshot) -> Judgement {

@@ -8,9 +8,10 @@ pub mod idle;
 pub mod server;
 pub mod user;
 
-use crate::check::{Entity, Entry, Judge, Severity};
+use crate::check::{Entity, Entry, Judge, Policies};
 use crate::snapshot::{Endpoint, Login, shared};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Every family, in the order in which the catalogue is printed.
@@ -38,8 +39,8 @@ pub struct ActiveCheck {
     pub entry: &'static Entry,
     /// The rule with its thresholds.
     pub judge: Box<dyn Judge>,
-    /// Its severity after the operator's override.
-    pub severity: Severity,
+    /// What the operator expects of it.
+    pub policies: Arc<Policies>,
 }
 
 impl std::fmt::Debug for ActiveCheck {

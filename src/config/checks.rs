@@ -2,32 +2,25 @@
 
 use super::tree::{Key, Node, Source, in_order, name, nearest};
 use super::{ConfigError, value};
-use crate::check::{Entry, Match, Settings, Severity};
+use crate::check::{Entry, MOST_EPOCHS, Match, Override, PolicySetting, Settings, Severity};
 use crate::checks::{ActiveCheck, ActiveChecks, catalogue, find};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 /// Keys of a check that are no thresholds.
-const RESERVED: &[&str] = &["enabled", "severity", "override"];
+const RESERVED: &[&str] = &["enabled", "severity", "for", "keep", "override"];
+/// Keys of an override that are no thresholds.
+const RESERVED_IN_OVERRIDE: &[&str] = &["match", "enabled", "severity", "for", "keep"];
 /// Keys of `match`.
 const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user"];
 
 /// What the operator says about one check.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CheckSetting {
-    /// Whether it is judged at all.
-    pub enabled: bool,
-    /// Another severity than its own.
-    pub severity: Option<Severity>,
-    /// Its thresholds.
+    /// Its policy, its thresholds and its overrides.
     pub settings: Settings,
-}
-
-impl Default for CheckSetting {
-    fn default() -> Self {
-        Self { enabled: true, severity: None, settings: Settings::default() }
-    }
 }
 
 /// What the operator says about the checks, by id; what is not named keeps its defaults.
@@ -39,18 +32,15 @@ pub(super) fn activate(settings: &CheckSettings) -> Result<ActiveChecks, ConfigE
     let default = CheckSetting::default();
     for entry in catalogue() {
         let setting = settings.get(entry.meta.id).unwrap_or(&default);
-        if !setting.enabled {
+        let policies = entry.policies(&setting.settings);
+        if !policies.any_enabled() {
             active.disabled += 1;
             continue;
         }
         let judge = entry
             .configure(&setting.settings)
             .map_err(|error| ConfigError::Defaults { check: entry.meta.id, problem: error.problem })?;
-        active.checks.push(ActiveCheck {
-            entry,
-            judge,
-            severity: setting.severity.unwrap_or(entry.meta.severity),
-        });
+        active.checks.push(ActiveCheck { entry, judge, policies: Arc::new(policies) });
     }
     Ok(active)
 }
@@ -103,16 +93,13 @@ fn check<'i>(
     let mut setting = CheckSetting::default();
     let mut overrides: Vec<&DeTable<'i>> = Vec::new();
     for (key, node) in in_order(table) {
-        match key.get_ref().as_ref() {
-            "enabled" => setting.enabled = source.flag(key, node)?,
-            "severity" => setting.severity = Some(severity(source, key, node)?),
-            "override" => {
-                for (matcher, thresholds, table) in read_overrides(source, entry, key, node)? {
-                    setting.settings.overrides.push((matcher, thresholds));
-                    overrides.push(table);
-                }
+        if key.get_ref() == "override" {
+            for (read, table) in read_overrides(source, entry, key, node)? {
+                setting.settings.overrides.push(read);
+                overrides.push(table);
             }
-            _ => threshold(source, entry, key, node, &mut setting.settings.base)?,
+        } else if !policy(source, key, node, &mut setting.settings.policy)? {
+            threshold(source, entry, key, node, RESERVED, &mut setting.settings.base)?;
         }
     }
     // Thresholds of disabled checks are looked at too: an error in them would appear on the day they are enabled.
@@ -128,18 +115,47 @@ fn check<'i>(
     }
 }
 
+/// Takes in a key of the policy; whether it was one.
+fn policy<'i>(
+    source: Source<'i>,
+    key: &Key<'i>,
+    node: &Node<'i>,
+    into: &mut PolicySetting,
+) -> Result<bool, ConfigError> {
+    match key.get_ref().as_ref() {
+        "enabled" => into.enabled = Some(source.flag(key, node)?),
+        "severity" => into.severity = Some(severity(source, key, node)?),
+        "for" => into.for_epochs = Some(epochs(source, key, node)?),
+        "keep" => into.keep = Some(epochs(source, key, node)?),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+fn epochs<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<u64, ConfigError> {
+    let given = source.json(key, node)?;
+    given.as_u64().filter(|epochs| (1..=MOST_EPOCHS).contains(epochs)).ok_or_else(|| {
+        let problem = format!(
+            "{} must be a number of epochs from 1 to {MOST_EPOCHS}, without quotes, not {given}",
+            name(key)
+        );
+        source.error(key.span(), problem)
+    })
+}
+
 /// Takes in one threshold; its name is checked here, where its place is known best, its value by the check.
 fn threshold<'i>(
     source: Source<'i>,
     entry: &Entry,
     key: &Key<'i>,
     node: &Node<'i>,
+    reserved: &[&str],
     into: &mut Map<String, Value>,
 ) -> Result<(), ConfigError> {
     let defaults = entry.defaults();
     let written = key.get_ref().as_ref();
     if !defaults.contains_key(written) {
-        let known: Vec<&str> = defaults.keys().map(String::as_str).chain(RESERVED.iter().copied()).collect();
+        let known: Vec<&str> = defaults.keys().map(String::as_str).chain(reserved.iter().copied()).collect();
         return Err(source.unknown(key, &format!("of check {}", entry.meta.id), &known));
     }
     into.insert(written.to_owned(), source.json(key, node)?);
@@ -158,14 +174,14 @@ fn severity<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<Se
 }
 
 /// An override with the table it stands in.
-type Override<'n, 'i> = (Match, Map<String, Value>, &'n DeTable<'i>);
+type Found<'n, 'i> = (Override, &'n DeTable<'i>);
 
 fn read_overrides<'n, 'i>(
     source: Source<'i>,
     entry: &Entry,
     key: &Key<'i>,
     node: &'n Node<'i>,
-) -> Result<Vec<Override<'n, 'i>>, ConfigError> {
+) -> Result<Vec<Found<'n, 'i>>, ConfigError> {
     let not_tables = || {
         let problem =
             format!("overrides of check {0} are written as tables [[checks.{0}.override]]", entry.meta.id);
@@ -177,20 +193,15 @@ fn read_overrides<'n, 'i>(
         let DeValue::Table(table) = item.get_ref() else {
             return Err(not_tables());
         };
-        let mut matcher = Match::default();
-        let mut thresholds = Map::new();
+        let mut read = Override::default();
         for (key, node) in in_order(table) {
-            match key.get_ref().as_ref() {
-                "match" => matcher = read_match(source, key, node)?,
-                "enabled" | "severity" => {
-                    let problem =
-                        format!("{} holds for a whole check; an override narrows thresholds only", name(key));
-                    return Err(source.error(key.span(), problem));
-                }
-                _ => threshold(source, entry, key, node, &mut thresholds)?,
+            if key.get_ref() == "match" {
+                read.matcher = read_match(source, key, node)?;
+            } else if !policy(source, key, node, &mut read.policy)? {
+                threshold(source, entry, key, node, RESERVED_IN_OVERRIDE, &mut read.thresholds)?;
             }
         }
-        if matcher.is_empty() {
+        if read.matcher.is_empty() {
             let problem = format!(
                 "an override of check {} needs a `match` with at least one of {}, like match = {{ account = \"BATCH\" }}",
                 entry.meta.id,
@@ -198,7 +209,7 @@ fn read_overrides<'n, 'i>(
             );
             return Err(source.error(item.span(), problem));
         }
-        overrides.push((matcher, thresholds, table));
+        overrides.push((read, table));
     }
     Ok(overrides)
 }

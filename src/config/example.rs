@@ -96,7 +96,9 @@ fn check(text: &mut String, entry: &Entry) {
     comment(text, &format!("{}: {}", meta.name, meta.rule));
     let _ = writeln!(text, "[checks.{}]", meta.id);
     let _ = writeln!(text, "enabled = true");
-    let _ = writeln!(text, "severity = \"{}\"", meta.severity.as_str());
+    let _ = writeln!(text, "# severity = \"{}\"", meta.severity.as_str());
+    let _ = writeln!(text, "for = {}", entry.for_epochs);
+    let _ = writeln!(text, "keep = {}", entry.keep);
     for (key, default) in entry.defaults() {
         comment(text, &description(entry, &key));
         let value =

@@ -1,7 +1,7 @@
 //! The effective configuration as TOML, with secrets left out.
 
 use super::{Config, ListConnections, LogFormat};
-use crate::check::{DeclaredLimits, Match, Severity};
+use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
 use serde::Serialize;
@@ -31,8 +31,8 @@ struct ShownGather {
 
 #[derive(Serialize)]
 struct ShownCheck {
-    enabled: bool,
-    severity: Severity,
+    #[serde(flatten)]
+    policy: PolicySetting,
     #[serde(flatten)]
     thresholds: Map<String, Value>,
     #[serde(rename = "override", skip_serializing_if = "Vec::is_empty")]
@@ -44,22 +44,36 @@ struct ShownOverride {
     #[serde(rename = "match")]
     matcher: Match,
     #[serde(flatten)]
+    policy: PolicySetting,
+    #[serde(flatten)]
     thresholds: Map<String, Value>,
+}
+
+impl From<Override> for ShownOverride {
+    fn from(Override { matcher, policy, thresholds }: Override) -> Self {
+        Self { matcher, policy, thresholds }
+    }
 }
 
 /// The configuration as TOML that the agent reads again, but for `[redacted]` in place of secrets.
 pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
     let mut checks = BTreeMap::new();
     for entry in catalogue() {
-        let setting = config.check_settings.get(entry.meta.id).cloned().unwrap_or_default();
+        let Settings { policy, base, overrides } =
+            config.check_settings.get(entry.meta.id).cloned().unwrap_or_default().settings;
         let mut thresholds = entry.defaults();
-        thresholds.extend(setting.settings.base);
-        let overrides = setting.settings.overrides.into_iter();
+        thresholds.extend(base);
+        // All but the severity, which would replace the one that verdicts set themselves.
+        let policy = PolicySetting {
+            enabled: Some(policy.enabled.unwrap_or(true)),
+            for_epochs: Some(policy.for_epochs.unwrap_or(entry.for_epochs)),
+            keep: Some(policy.keep.unwrap_or(entry.keep)),
+            ..policy
+        };
         let shown = ShownCheck {
-            enabled: setting.enabled,
-            severity: setting.severity.unwrap_or(entry.meta.severity),
+            policy,
             thresholds,
-            overrides: overrides.map(|(matcher, thresholds)| ShownOverride { matcher, thresholds }).collect(),
+            overrides: overrides.into_iter().map(ShownOverride::from).collect(),
         };
         checks.insert(entry.meta.id, shown);
     }

@@ -1,6 +1,7 @@
 //! Files, good and bad.
 
 use super::*;
+use crate::check::{Entity, Severity};
 use crate::checks::catalogue;
 use crate::snapshot::Endpoint;
 use std::path::Path;
@@ -56,6 +57,7 @@ fn what_is_shown_is_read_again_alike() {
         [checks.accounts_001]
         warn_percent = 85
         severity = "critical"
+        for = 3
         [[checks.accounts_001.override]]
         match = { account = "BATCH*" }
         warn_percent = 50.5
@@ -66,7 +68,8 @@ fn what_is_shown_is_read_again_alike() {
     assert_eq!(config.epoch, Duration::from_secs(30));
     assert_eq!(config.override_count(), 1);
     let check = config.checks.checks.iter().find(|check| check.entry.meta.id == "ACCOUNTS_001").unwrap();
-    assert_eq!(check.severity, crate::check::Severity::Critical);
+    let policy = check.policies.of(&Entity::account("A", None));
+    assert_eq!((policy.severity, policy.for_epochs, policy.keep), (Some(Severity::Critical), 3, 1));
     assert_eq!(check.judge.thresholds()["warn_percent"], 85.0);
 }
 
@@ -120,7 +123,7 @@ fn unknown_keys_are_named_with_their_line() {
     assert_eq!(
         error("[checks.ACCOUNTS_001]\nwarn_percnt = 1"),
         "a.toml:2: unknown key `warn_percnt` of check ACCOUNTS_001; did you mean `warn_percent`? (known: \
-         warn_percent, enabled, severity, override)"
+         warn_percent, enabled, severity, for, keep, override)"
     );
     assert_eq!(
         error("[[checks.ACCOUNTS_001.override]]\nmatch = {\n  acount = 'A' }"),
@@ -155,7 +158,6 @@ fn values_out_of_range_are_named_with_their_line() {
         error("[checks.ACCOUNTS_001]\nseverity = 'bad'").starts_with("a.toml:2: `severity` must be \"info\"")
     );
     assert!(error("[[checks.ACCOUNTS_001.override]]\nwarn_percent = 1").contains("needs a `match`"));
-    assert!(error("[[checks.ACCOUNTS_001.override]]\nseverity = 'info'").contains("whole check"));
     assert!(error("[checks.ACCOUNTS_001]\noverride = 1").contains("[[checks.ACCOUNTS_001.override]]"));
     assert!(error("[checks.ACCOUNTS_001]\n[checks.accounts_001]").contains("configured twice"));
     assert!(error("[connection]\ntimeout = '0s'").starts_with("a.toml:2: `timeout`"));

@@ -4,22 +4,25 @@ use super::{EpochSummary, Finding};
 use serde_json::Value;
 
 /// A message that can be made smaller without losing what it is about.
-pub trait Trim: serde::Serialize {
+pub trait Trim: serde::Serialize + Clone {
     /// Takes away a part, the least needed first; false when nothing more can go.
     fn trim(&mut self) -> bool;
 }
 
 /// The message as JSON of at most `limit` bytes; none if it cannot be made that small.
-pub fn fit<T: Trim>(mut message: T, limit: usize) -> Option<Vec<u8>> {
-    loop {
+pub fn fit<T: Trim>(message: &T, limit: usize) -> Option<Vec<u8>> {
+    let whole = serde_json::to_vec(message).ok()?;
+    if whole.len() <= limit {
+        return Some(whole);
+    }
+    let mut message = message.clone();
+    while message.trim() {
         let bytes = serde_json::to_vec(&message).ok()?;
         if bytes.len() <= limit {
             return Some(bytes);
         }
-        if !message.trim() {
-            return None;
-        }
     }
+    None
 }
 
 impl Trim for Finding {
@@ -97,11 +100,11 @@ mod tests {
         let entity = Entity::account("APP", None);
         let at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
         Finding {
-            kind_of_message: FINDING_TYPE,
+            kind_of_message: FINDING_TYPE.into(),
             fingerprint: fingerprint("test", meta.id, &entity),
             status: Status::Firing,
-            check: meta.id,
-            name: meta.name,
+            check: meta.id.into(),
+            name: meta.name.into(),
             severity: Severity::Warning,
             category: meta.category,
             kind: meta.kind,
@@ -117,6 +120,10 @@ mod tests {
             resolved_at: None,
             epochs: 1,
             successor: None,
+            flaps: 0,
+            clear_epochs: 0,
+            held: None,
+            silenced: None,
             system: "test".into(),
             agent: agent(),
         }
@@ -136,8 +143,8 @@ mod tests {
     fn what_fits_is_left_alone() {
         let whole = finding(json!({"users": ["a", "b"], "unnamed": 3}));
         let size = bytes(&whole);
-        assert_eq!(fit(whole.clone(), size).unwrap(), serde_json::to_vec(&whole).unwrap());
-        let smaller: Value = serde_json::from_slice(&fit(whole, size - 1).unwrap()).unwrap();
+        assert_eq!(fit(&whole, size).unwrap(), serde_json::to_vec(&whole).unwrap());
+        let smaller: Value = serde_json::from_slice(&fit(&whole, size - 1).unwrap()).unwrap();
         assert!(smaller["evidence"]["trimmed"].is_array());
     }
 
@@ -145,23 +152,23 @@ mod tests {
     fn the_largest_part_goes_first_and_the_remedy_last() {
         let whole = finding(json!({"names": "n".repeat(900), "users": "u".repeat(500), "unnamed": 3}));
         let limit = bytes(&whole) - 500;
-        let cut: Value = serde_json::from_slice(&fit(whole.clone(), limit).unwrap()).unwrap();
+        let cut: Value = serde_json::from_slice(&fit(&whole, limit).unwrap()).unwrap();
         assert_eq!(cut["evidence"], json!({"users": "u".repeat(500), "unnamed": 3, "trimmed": ["names"]}));
         assert_eq!(cut["remediation"], json!(["Do this.", "Then that."]));
         let least = bare(whole.clone());
         assert_eq!(least.evidence, json!({"trimmed": ["names", "users", "unnamed"]}));
         assert!(least.remediation.is_empty());
         let size = bytes(&least);
-        let cut: Value = serde_json::from_slice(&fit(whole.clone(), size).unwrap()).unwrap();
+        let cut: Value = serde_json::from_slice(&fit(&whole, size).unwrap()).unwrap();
         assert_eq!(cut["summary"], whole.summary);
-        assert_eq!(fit(whole, size - 1), None);
+        assert_eq!(fit(&whole, size - 1), None);
     }
 
     #[test]
     fn evidence_that_is_no_object_is_no_reason_to_loop() {
         let none = finding(Value::Null);
-        assert!(fit(none.clone(), bytes(&none)).is_some());
-        assert!(fit(none, 10).is_none());
+        assert!(fit(&none, bytes(&none)).is_some());
+        assert!(fit(&none, 10).is_none());
     }
 
     fn any_evidence() -> impl Strategy<Value = Map<String, Value>> {
@@ -181,7 +188,7 @@ mod tests {
             let whole = finding(Value::Object(evidence.clone()));
             let (least, most) = (bytes(&bare(whole.clone())), bytes(&whole));
             let limit = (most.max(least) as f64 * share) as usize;
-            let Some(json) = fit(whole.clone(), limit) else {
+            let Some(json) = fit(&whole, limit) else {
                 prop_assert!(limit < least);
                 return Ok(());
             };
@@ -207,7 +214,7 @@ mod tests {
     #[test]
     fn a_summary_counts_the_rows_that_it_leaves_out() {
         let row = |i| UnknownRow {
-            check: "USER_002",
+            check: "USER_002".into(),
             entity: format!("user{i}").as_str().into(),
             reason: "r".repeat(50),
         };
@@ -238,7 +245,7 @@ mod tests {
             system: "test".into(),
             agent: agent(),
         };
-        let cut = |limit| -> Value { serde_json::from_slice(&fit(summary.clone(), limit).unwrap()).unwrap() };
+        let cut = |limit| -> Value { serde_json::from_slice(&fit(&summary, limit).unwrap()).unwrap() };
         let whole = cut(1_000_000);
         assert_eq!(whole["checks"]["unknown_omitted"], Value::Null);
         let part = cut(6000);
@@ -248,6 +255,6 @@ mod tests {
         assert_eq!(least["checks"]["unknown_omitted"], 100);
         assert_eq!((&least["coverage"], &least["coverage_omitted"]), (&json!([]), &json!(57)));
         assert_eq!(least["servers"]["known"], 90);
-        assert!(fit(summary, 100).is_none());
+        assert!(fit(&summary, 100).is_none());
     }
 }

@@ -1,21 +1,27 @@
 //! A finding: what it is called, how it lives, and the JSON that is published.
 
 mod fit;
+mod flaps;
 mod identity;
-mod lifecycle;
+mod ledger;
+#[cfg(test)]
+mod script;
+mod step;
 mod summary;
 
 pub use fit::{Trim, fit};
 pub use identity::{Fingerprint, epoch_subject, fingerprint, message_id, subject, token};
-pub use lifecycle::{Held, Ledger, Moment, Step, step};
+pub use ledger::Ledger;
+pub use step::{Held, Moment, Said, Step, Terms, Why, step};
 pub use summary::{
     AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, Scanned, ServerCounts, SummaryCost,
 };
 
 use crate::check::{Category, Entity, Kind, Observed, Severity};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::borrow::Cow;
 use time::OffsetDateTime;
 
 /// `type` of a finding.
@@ -24,7 +30,7 @@ pub const FINDING_TYPE: &str = "io.nats.insights.v1.finding";
 pub const EPOCH_TYPE: &str = "io.nats.insights.v1.epoch";
 
 /// Whether a finding holds or has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It holds.
@@ -44,7 +50,7 @@ impl Status {
 }
 
 /// Who published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AgentInfo {
     /// New at every start.
     pub id: String,
@@ -65,20 +71,31 @@ pub struct Origin {
     pub agent: AgentInfo,
 }
 
+/// A silence of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Silenced {
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// When it ends.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: OffsetDateTime,
+}
+
 /// A finding as published.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// Always `io.nats.insights.v1.finding`.
     #[serde(rename = "type")]
-    pub kind_of_message: &'static str,
+    pub kind_of_message: Cow<'static, str>,
     /// The same for the same check and entity of the same system, for ever. Hexadecimal.
     pub fingerprint: Fingerprint,
     /// Whether it holds.
     pub status: Status,
     /// The check's id.
-    pub check: &'static str,
+    pub check: Cow<'static, str>,
     /// The check's name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// How much it matters.
     pub severity: Severity,
     /// What kind of trouble.
@@ -97,8 +114,8 @@ pub struct Finding {
     /// What to do, in the order that the evidence suggests.
     pub remediation: Vec<String>,
     /// Further reading.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub docs_url: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs_url: Option<Cow<'static, str>>,
     /// Epoch of this message, Unix time in seconds.
     pub epoch: u64,
     /// When it began, as far as this agent saw.
@@ -110,16 +127,33 @@ pub struct Finding {
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub last_seen: OffsetDateTime,
     /// When it was seen to have ended; null while it holds.
-    #[serde(with = "time::serde::rfc3339::option")]
+    #[serde(default, with = "time::serde::rfc3339::option")]
     #[schemars(with = "Option<String>", extend("format" = "date-time"))]
     pub resolved_at: Option<OffsetDateTime>,
     /// Epochs in which it was seen to hold.
     pub epochs: u64,
     /// Where a change of severity ended it: the severity under which it goes on.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<Severity>,
+    /// How often it began again, or changed its severity, within the last hour.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub flaps: u64,
+    /// Epochs for which it has been clear without having ended: it must be clear for more, by `keep` or because it flaps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clear_epochs: u64,
+    /// Why it could not be judged in this epoch. It goes on as it was last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// The silence that keeps it from being published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<Silenced>,
     /// A name for the whole NATS system.
     pub system: String,
     /// Who published.
     pub agent: AgentInfo,
+}
+
+/// What serde's attributes can call.
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }

@@ -115,8 +115,10 @@ pub struct FindingCounts {
     pub info: u64,
     /// Findings that ended in this epoch.
     pub resolved: u64,
-    /// Findings of earlier epochs that could not be judged in this one.
+    /// Those of the firing ones that could not be judged in this epoch.
     pub held: u64,
+    /// Findings that have not been seen in as many epochs as it takes to fire.
+    pub pending: u64,
 }
 
 /// What was looked at.

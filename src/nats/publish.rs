@@ -1,7 +1,7 @@
 //! Publishing: the only place that writes to subjects other than requests.
 
 use super::connect::Connection;
-use crate::finding::{EpochSummary, Finding, epoch_subject, fit, message_id, subject};
+use crate::finding::{EpochSummary, Finding, Said, epoch_subject, fit, message_id, subject};
 use async_nats::header::HeaderMap;
 use std::time::Duration;
 
@@ -53,18 +53,17 @@ impl Publisher {
     pub async fn epoch(
         &self,
         system_account: &str,
-        findings: Vec<Finding>,
-        summary: EpochSummary,
+        said: &[Said],
+        summary: &EpochSummary,
         within: Duration,
     ) -> Vec<PublishError> {
         let mut errors = Vec::new();
         let all = async {
-            for finding in findings {
-                let Finding { severity, check, status, epoch, .. } = finding;
-                let subject = subject(&self.prefix, system_account, severity, check, &finding.entity);
-                let id = message_id(&finding.fingerprint, epoch, status);
-                let kind = finding.kind_of_message;
-                if let Err(error) = self.one(subject, &id, kind, finding).await {
+            for Said { finding, .. } in said {
+                let Finding { severity, check, status, epoch, .. } = &**finding;
+                let subject = subject(&self.prefix, system_account, *severity, check, &finding.entity);
+                let id = message_id(&finding.fingerprint, *epoch, *status);
+                if let Err(error) = self.one(subject, &id, &finding.kind_of_message, &**finding).await {
                     errors.push(error);
                 }
             }
@@ -88,7 +87,7 @@ impl Publisher {
         subject: String,
         id: &str,
         kind: &str,
-        message: T,
+        message: &T,
     ) -> Result<(), PublishError> {
         let limit = self.connection.max_payload();
         let Some(payload) = fit(message, limit.saturating_sub(HEADER_BYTES)) else {

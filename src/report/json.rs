@@ -7,12 +7,12 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Document<'a> {
     epoch: &'a EpochSummary,
-    findings: &'a [Finding],
+    findings: Vec<&'a Finding>,
 }
 
 /// `{"epoch": …, "findings": […]}`: the same objects as are published. JSON escapes control characters itself.
 pub fn json(report: &Report) -> serde_json::Result<String> {
-    let document = Document { epoch: &report.summary, findings: &report.findings };
+    let document = Document { epoch: &report.summary, findings: report.findings().collect() };
     serde_json::to_string_pretty(&document).map(|text| text + "\n")
 }
 
@@ -26,7 +26,10 @@ mod tests {
         let report = samples::report();
         let document: serde_json::Value = serde_json::from_str(&json(&report).unwrap()).unwrap();
         assert_eq!(document["epoch"], serde_json::to_value(&report.summary).unwrap());
-        assert_eq!(document["findings"], serde_json::to_value(&report.findings).unwrap());
+        assert_eq!(
+            document["findings"],
+            serde_json::to_value(report.findings().collect::<Vec<_>>()).unwrap()
+        );
         assert_eq!(document.as_object().unwrap().len(), 2);
     }
 }

@@ -13,7 +13,7 @@ pub fn markdown(report: &Report) -> String {
     } else {
         out.push_str("| severity | check | entity | finding |\n|---|---|---|---|\n");
         for finding in &findings {
-            let (check, entity) = (escaped(finding.check), escaped(finding.entity.label()));
+            let (check, entity) = (escaped(&finding.check), escaped(finding.entity.label()));
             let kind = finding.entity.kind.as_str();
             let _ = writeln!(
                 out,
@@ -23,7 +23,7 @@ pub fn markdown(report: &Report) -> String {
             );
         }
         for finding in findings.iter().filter(|finding| first_remedy(finding).is_some()) {
-            let _ = write!(out, "\n**{}**: {}\n\n", escaped(finding.check), escaped(&finding.summary));
+            let _ = write!(out, "\n**{}**: {}\n\n", escaped(&finding.check), escaped(&finding.summary));
             for (number, remedy) in (1..).zip(&finding.remediation) {
                 let _ = writeln!(out, "{number}. {}", escaped(remedy));
             }
@@ -80,7 +80,8 @@ mod tests {
     #[test]
     fn no_name_is_markup() {
         let mut report = samples::with(&[Severity::Warning]);
-        report.findings[0].summary = "a|b\n| x | <img src=x> [l](http://h) `c` \\| \u{1b}".into();
+        samples::change(&mut report, 0).summary =
+            "a|b\n| x | <img src=x> [l](http://h) `c` \\| \u{1b}".into();
         let text = markdown(&report);
         let row = text.lines().nth(4).unwrap();
         assert!(row.contains(r"a\|b\\u{a}\| x \| &lt;img src=x&gt; \[l\](http://h) \`c\` \\\|"), "{row}");

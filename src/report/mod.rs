@@ -28,11 +28,11 @@ use crate::finding::{Finding, Status as State};
 
 /// Findings in the order in which people read them: worst first, then by check and entity; what ended last.
 fn by_weight(report: &Report) -> Vec<&Finding> {
-    let mut findings: Vec<&Finding> = report.findings.iter().collect();
+    let mut findings: Vec<&Finding> = report.findings().collect();
     findings.sort_by(|a, b| {
         let weight =
             |finding: &Finding| (finding.status == State::Resolved, std::cmp::Reverse(finding.severity));
-        (weight(a), a.check, &a.entity).cmp(&(weight(b), b.check, &b.entity))
+        (weight(a), &a.check, &a.entity).cmp(&(weight(b), &b.check, &b.entity))
     });
     findings
 }
@@ -40,7 +40,7 @@ fn by_weight(report: &Report) -> Vec<&Finding> {
 /// Firing findings of a severity.
 fn firing(report: &Report, severity: Severity) -> u64 {
     let is = |finding: &&Finding| finding.status == State::Firing && finding.severity == severity;
-    report.findings.iter().filter(is).count() as u64
+    report.findings().filter(is).count() as u64
 }
 
 /// `critical`, `warning`, `info`, or `resolved` for what has ended.

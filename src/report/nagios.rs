@@ -81,11 +81,11 @@ mod tests {
     #[test]
     fn no_name_can_begin_performance_data_or_a_line() {
         let mut report = samples::with(&[Severity::Warning]);
-        report.findings[0].summary = "account a|critical=0\nINSIGHTS OK\u{1b}[1A".into();
+        samples::change(&mut report, 0).summary = "account a|critical=0\nINSIGHTS OK\u{1b}[1A".into();
         let output = nagios(&report, Severity::Warning);
         assert_eq!(output.matches('|').count(), 1, "{output}");
         assert!(!output.contains('\u{1b}') && !output.contains("\nINSIGHTS"), "{output}");
-        report.findings[0].summary = "x".repeat(5_000);
+        samples::change(&mut report, 0).summary = "x".repeat(5_000);
         let output = nagios(&report, Severity::Warning);
         let first = output.lines().next().unwrap();
         assert!(first.len() < 1_200 && first.contains("…|critical="), "{first}");

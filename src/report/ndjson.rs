@@ -5,7 +5,7 @@ use crate::agent::Report;
 /// The findings, a line each, and the summary of the epoch as the last line; `type` tells them apart.
 pub fn ndjson(report: &Report) -> serde_json::Result<String> {
     let mut lines = String::new();
-    for finding in &report.findings {
+    for finding in report.findings() {
         lines.push_str(&serde_json::to_string(finding)?);
         lines.push('\n');
     }
@@ -29,7 +29,7 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(line).unwrap()["type"].as_str().unwrap().into()
             })
             .collect();
-        assert_eq!(types.len(), report.findings.len() + 1);
+        assert_eq!(types.len(), report.said.len() + 1);
         assert_eq!(types.last().unwrap(), crate::finding::EPOCH_TYPE);
         assert!(types[..types.len() - 1].iter().all(|kind| kind == crate::finding::FINDING_TYPE));
     }

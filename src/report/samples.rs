@@ -3,8 +3,8 @@
 use crate::agent::Report;
 use crate::check::{Category, Entity, Kind, Observed, Severity, UnknownRow};
 use crate::finding::{
-    AgentInfo, CheckCounts, EPOCH_TYPE, EpochSummary, FINDING_TYPE, Finding, FindingCounts, Scanned,
-    ServerCounts, Status, SummaryCost, fingerprint,
+    AgentInfo, CheckCounts, EPOCH_TYPE, EpochSummary, FINDING_TYPE, Finding, FindingCounts, Said, Scanned,
+    ServerCounts, Status, SummaryCost, Why, fingerprint,
 };
 use serde_json::json;
 use time::macros::datetime;
@@ -14,18 +14,18 @@ fn agent() -> AgentInfo {
 }
 
 pub(super) fn unknown(entity: &str, reason: &str) -> UnknownRow {
-    UnknownRow { check: "ACCOUNTS_001", entity: entity.into(), reason: reason.into() }
+    UnknownRow { check: "ACCOUNTS_001".into(), entity: entity.into(), reason: reason.into() }
 }
 
 fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
     let entity = Entity::account(account, None);
     let observed = Observed::of_limit(connections, 200, 90.0, "connections", "jwt");
     Finding {
-        kind_of_message: FINDING_TYPE,
+        kind_of_message: FINDING_TYPE.into(),
         fingerprint: fingerprint("test", "ACCOUNTS_001", &entity),
         status: Status::Firing,
-        check: "ACCOUNTS_001",
-        name: "Account Connection Limit",
+        check: "ACCOUNTS_001".into(),
+        name: "Account Connection Limit".into(),
         severity,
         category: Category::Saturation,
         kind: Kind::Operational,
@@ -44,6 +44,10 @@ fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
         resolved_at: None,
         epochs: 1,
         successor: None,
+        flaps: 0,
+        clear_epochs: 0,
+        held: None,
+        silenced: None,
         system: "test".into(),
         agent: agent(),
     }
@@ -51,8 +55,10 @@ fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
 
 /// A complete epoch with findings of these severities.
 pub(super) fn with(severities: &[Severity]) -> Report {
-    let findings =
-        (1..).zip(severities).map(|(n, severity)| finding(*severity, &format!("APP{n}"), 180 + n)).collect();
+    let said = |(n, severity): (u64, &Severity)| Said {
+        finding: finding(*severity, &format!("APP{n}"), 180 + n).into(),
+        why: Why::Began,
+    };
     let summary = EpochSummary {
         kind_of_message: EPOCH_TYPE,
         epoch: 1_763_632_800,
@@ -70,15 +76,20 @@ pub(super) fn with(severities: &[Severity]) -> Report {
         system: "test".into(),
         agent: agent(),
     };
-    Report { summary, findings, judged: true }
+    Report { summary, said: (1..).zip(severities).map(said).collect(), judged: true }
+}
+
+/// The finding that is the n-th message.
+pub(super) fn change(report: &mut Report, n: usize) -> &mut Finding {
+    std::sync::Arc::make_mut(&mut report.said[n].finding)
 }
 
 /// An incomplete epoch with something of everything.
 pub(super) fn report() -> Report {
     let mut report = with(&[Severity::Info, Severity::Warning, Severity::Critical, Severity::Warning]);
     let (ended, long) = (0, 3);
-    report.findings[ended].status = Status::Resolved;
-    report.findings[long].summary = format!("account A|B\u{1b}[2J holds {}", "very ".repeat(30));
+    change(&mut report, ended).status = Status::Resolved;
+    change(&mut report, long).summary = format!("account A|B\u{1b}[2J holds {}", "very ".repeat(30));
     report.summary.servers = ServerCounts { known: 3, responded: 2, missing: vec!["n3".into()] };
     report.summary.checks.unknown.push(unknown("*", "server n3 did not answer ACCOUNT STATZ"));
     report.summary.notes.push("2 messages were dropped".into());

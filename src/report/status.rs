@@ -84,7 +84,7 @@ mod tests {
         report.summary.servers.responded = 0;
         assert_eq!(status(&report, Severity::Warning), Status::Unknown);
         let mut report = samples::with(&[Severity::Critical]);
-        report.findings[0].status = crate::finding::Status::Resolved;
+        samples::change(&mut report, 0).status = crate::finding::Status::Resolved;
         assert_eq!(status(&report, Severity::Warning), Status::Clear);
         // One server of three, and one check that could be judged, are something to go by.
         report.summary.servers.responded = 1;

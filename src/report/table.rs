@@ -23,7 +23,7 @@ pub fn table(report: &Report, width: u16) -> String {
             if let Some(first) = first_remedy(finding) {
                 let _ = write!(told, "\n-> {}", printable(first));
             }
-            table.add_row([word(finding).to_owned(), finding.check.to_owned(), printable(&entity), told]);
+            table.add_row([word(finding).to_owned(), finding.check.to_string(), printable(&entity), told]);
         }
         if let Some(entity) = table.column_mut(2) {
             // Names may have a thousand bytes.
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn names_cannot_steer_the_terminal() {
         let mut report = samples::with(&[Severity::Warning]);
-        report.findings[0].summary = "\u{1b}]0;title\u{7}\u{1b}[2J".into();
+        samples::change(&mut report, 0).summary = "\u{1b}]0;title\u{7}\u{1b}[2J".into();
         report.summary.servers.missing = vec!["\u{1b}[31mn1".into()];
         let text = table(&report, 100);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");

@@ -206,7 +206,7 @@ fn over(context: &Context<'_>, entity: Entity, account: &Account, used: &Use, wa
         _ => ("connections", "connections"),
     };
     let mut observed = Observed::of_limit(used.value, used.limit, warn_percent, unit, used.source);
-    observed.scope = Some(unit);
+    observed.scope = Some(unit.into());
     observed.value_on_fullest_server = used.on_fullest;
     observed.percent = percent_of(used.worst(), used.limit);
     let share = observed.percent.map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
@@ -230,7 +230,7 @@ fn refusing(context: &Context<'_>, entity: Entity, account: &Account, refused: u
         count(refused, "client"),
     );
     let observed = Observed::count(account.connections(), 0, "connections");
-    let observed = Observed { scope: Some("refused"), ..observed };
+    let observed = Observed { scope: Some("refused".into()), ..observed };
     let evidence = evidence(context, account, None, "connections");
     let remediation = remediation(account, &evidence, None);
     Verdict::firing(entity, summary, observed, &evidence, remediation).with_severity(Severity::Critical)
@@ -441,7 +441,7 @@ mod tests {
         let snapshot = System::of(1).config_account("APP").connect("n1", "APP", "u", 9, plain).done();
         let declared = DeclaredLimits { max_connections: Some(10), ..DeclaredLimits::default() };
         let judgement = judge_with::<ConnectionLimit>(&snapshot, None, &[("APP", declared)]);
-        assert_eq!(only(&judgement).1.observed.limit_source, Some("declared"));
+        assert_eq!(only(&judgement).1.observed.limit_source.as_deref(), Some("declared"));
     }
 
     #[test]

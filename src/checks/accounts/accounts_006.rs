@@ -282,8 +282,10 @@ fn judge_account(
             against(used, warn_percent, "account", &who)
         }
         _ => {
-            let observed =
-                Observed { scope: Some("refused"), ..Observed::count(measured.refused, 0, "connections") };
+            let observed = Observed {
+                scope: Some("refused".into()),
+                ..Observed::count(measured.refused, 0, "connections")
+            };
             let summary = format!(
                 "account {label}: {} closed for too many subscriptions since the previous epoch; the limit itself is \
                  not visible",
@@ -304,7 +306,7 @@ fn judge_account(
 
 fn against(used: Use, warn_percent: f64, scope: &'static str, who: &str) -> (Observed, String) {
     let mut observed = Observed::of_limit(used.value, used.limit, warn_percent, "subscriptions", used.source);
-    observed.scope = Some(scope);
+    observed.scope = Some(scope.into());
     let share = observed.percent.map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
     let above = if used.value > used.limit { ", above the limit" } else { "" };
     (observed, format!("{who}{share}{above}"))
@@ -418,7 +420,7 @@ fn remediation(account: &Account, evidence: &Evidence, observed: &Observed) -> V
     }
     let more = observed.limit.as_ref().and_then(serde_json::Number::as_u64).map(raised);
     let (name, user) = (account.label(), evidence.connection.as_ref().map(|used| &used.connection));
-    steps.push(match (observed.limit_source, more, user) {
+    steps.push(match (observed.limit_source.as_deref(), more, user) {
         (Some("jwt"), Some(more), _) => format!(
             "If the use is meant, raise the limit: `nsc edit account --name '{name}' --subscriptions {more}`, then push it."
         ),
@@ -504,7 +506,7 @@ mod tests {
             firing.summary,
             "account APP: connection 1 of user u on server n1 has 90 of 100 subscriptions (90.0 %)"
         );
-        assert_eq!(firing.observed.scope, Some("connection"));
+        assert_eq!(firing.observed.scope.as_deref(), Some("connection"));
         assert_eq!(
             firing.evidence["account"],
             json!({"subscriptions": 95, "limit": 100, "percent": 95.0, "fires": true})
@@ -525,7 +527,7 @@ mod tests {
         let limited = |limit| limited_system(Some(limit)).done();
         let judgement = judge::<Check>(&limited(100));
         let firing = only(&judgement).1;
-        assert_eq!(firing.observed.limit_source, Some("user_jwt"));
+        assert_eq!(firing.observed.limit_source.as_deref(), Some("user_jwt"));
         assert_eq!(firing.evidence["connection"]["user"], "small");
         assert!(firing.remediation.iter().any(|step| step.contains("--name 'small' --subs 200")));
         assert!(judge::<Check>(&limited(-1)).firing.is_empty());
@@ -533,7 +535,10 @@ mod tests {
         let judgement =
             judge::<Check>(&system().vars("n1", |vars| vars.max_subscriptions = Some(500)).done());
         let firing = only(&judgement).1;
-        assert_eq!((firing.observed.limit_source, firing.observed.percent), (Some("server"), Some(100.0)));
+        assert_eq!(
+            (firing.observed.limit_source.as_deref(), firing.observed.percent),
+            (Some("server"), Some(100.0))
+        );
         let elsewhere = system().vars("n2", |vars| vars.max_subscriptions = Some(500));
         assert!(judge::<Check>(&elsewhere.done()).firing.is_empty());
         for none in [Some(0), Some(-1), None] {
@@ -552,7 +557,10 @@ mod tests {
             .vars("n2", |vars| vars.max_subscriptions = Some(1));
         let judgement = judge::<Check>(&system.done());
         let firing = only(&judgement).1;
-        assert_eq!((firing.observed.limit_source, firing.observed.percent), (Some("server"), Some(900.0)));
+        assert_eq!(
+            (firing.observed.limit_source.as_deref(), firing.observed.percent),
+            (Some("server"), Some(900.0))
+        );
         assert_eq!(
             (&firing.evidence["connection"]["cid"], &firing.evidence["connection"]["server"]),
             (&json!(2), &json!("n2"))
@@ -628,9 +636,9 @@ mod tests {
 
         let declared = DeclaredLimits { max_subscriptions: Some(100), ..DeclaredLimits::default() };
         let judgement = judge_with::<Check>(&system().done(), None, &[("APP", declared)]);
-        assert_eq!(only(&judgement).1.observed.limit_source, Some("declared"));
+        assert_eq!(only(&judgement).1.observed.limit_source.as_deref(), Some("declared"));
         let server = judge::<Check>(&system().vars("n1", |vars| vars.max_subscriptions = Some(100)).done());
-        assert_eq!(only(&server).1.observed.limit_source, Some("server"));
+        assert_eq!(only(&server).1.observed.limit_source.as_deref(), Some("server"));
     }
 
     #[test]

@@ -215,7 +215,7 @@ fn remediation(account: &Account, user: &UserFold, evidence: &Evidence) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Entry, Match, Settings, Standing};
+    use crate::check::{Entry, Match, Override, Settings, Standing};
     use crate::checks::laws::{judge, only};
     use crate::snapshot::Budget;
     use crate::snapshot::build::System;
@@ -345,7 +345,8 @@ mod tests {
         let base = json!({"idle": "2m"}).as_object().cloned().unwrap();
         let matcher = Match { user: Some("alerts".into()), ..Match::default() };
         let patch = json!({"idle": "1h 30m"}).as_object().cloned().unwrap();
-        let settings = Settings { base, overrides: vec![(matcher, patch)] };
+        let narrowed = Override { matcher, thresholds: patch, ..Override::default() };
+        let settings = Settings { base, overrides: vec![narrowed], ..Settings::default() };
         let rule = Entry::of::<Check>().configure(&settings).unwrap();
         assert_eq!(rule.idle_after(&|| entity("u")), Some(Duration::from_secs(120)));
         assert_eq!(rule.idle_after(&|| entity("alerts")), Some(Duration::from_secs(5400)));

@@ -204,7 +204,7 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
     let mut observed = Observed::of_limit(vars.connections, limit, warn_percent, "connections", "server");
     let remediation = remediation(server, &evidence, ceiling, vars.connections);
     if ceiling == Ceiling::RefusesAll {
-        observed.scope = Some("refuses_all");
+        observed.scope = Some("refuses_all".into());
         let summary = format!(
             "server {} refuses every client: its max_connections is 0 or less, which no longer means \"no limit\" \
              in its version; {} open",

@@ -323,7 +323,7 @@ fn remediation(account: &Account, user: &UserFold, evidence: &Evidence) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Match, Settings, Standing};
+    use crate::check::{Match, Override, Settings, Standing};
     use crate::checks::laws::{judge, judge_set, only};
     use crate::snapshot::build::System;
     use crate::snapshot::{Budget, Version};
@@ -375,7 +375,8 @@ mod tests {
             .done();
         let matcher = Match { account: Some("APP".into()), user: Some("fleet*".into()), ..Match::default() };
         let patch = json!({"max_connections": 200}).as_object().cloned().unwrap();
-        let settings = Settings { overrides: vec![(matcher, patch)], ..Settings::default() };
+        let narrowed = Override { matcher, thresholds: patch, ..Override::default() };
+        let settings = Settings { overrides: vec![narrowed], ..Settings::default() };
         let judgement = judge_set::<Check>(&snapshot, None, &[], &settings);
         assert_eq!(only(&judgement).0.user.as_deref(), Some("u"));
     }

@@ -121,6 +121,7 @@ proptest! {
             let truth = epoch(&mut gatherer, &memory, &config, 1).await;
             let Judged { snapshot, judgements } = truth;
             memory.push(snapshot.clone());
+            memory.settle();
             let truth = Judged { snapshot, judgements };
             world.disturb(&troubles);
             let disturbed = epoch(&mut gatherer, &memory, &config, 2).await;
@@ -128,6 +129,7 @@ proptest! {
             assert!(disturbed.snapshot.connections_seen() <= CONNECTIONS);
             assert_named(&world, &disturbed.snapshot);
             memory.push(disturbed.snapshot);
+            memory.settle();
             world.disturb(&[]);
             // Late answers of the epoch before have come by then, or are strangers.
             let again = epoch(&mut gatherer, &memory, &config, 3).await;

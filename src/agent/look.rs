@@ -1,0 +1,215 @@
+//! One look at the system: gather, judge, and take the step in the life of findings.
+
+use super::schedule::Schedule;
+use super::{AgentError, Report, now};
+use crate::check::Judgement;
+use crate::config::{Config, ListConnections};
+use crate::epoch::{Memory, follow_ups, judge, summarize};
+use crate::finding::{AgentInfo, Ledger, Moment, Origin, Terms, step};
+use crate::nats::connect::{Connection, connect};
+use crate::nats::events::ClientEvents;
+use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
+use crate::nats::selftest::{Needs, SelfTestError, self_test};
+use crate::permissions::Permissions;
+use crate::snapshot::{AccountLimits, Endpoint, FoldRules, Login, Pace};
+use crate::text::{Name, digest_hex};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The part of an epoch that one answer may take, if the timeout of the connection is not shorter.
+const PATIENCE_SHARE: f64 = 0.4;
+
+/// The part of an epoch over which the first requests for connections are spread.
+const SPREAD_SHARE: f64 = 0.1;
+
+/// What the agent was started for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Publish,
+    Look,
+}
+
+/// Everything that lives from epoch to epoch.
+pub(super) struct Looker {
+    connection: Connection,
+    purpose: Purpose,
+    gatherer: Gatherer,
+    config: Arc<Config>,
+    memory: Arc<RwLock<Memory>>,
+    ledger: Ledger,
+    origin: Origin,
+    /// The configured name of the system; none where the system account's key stands for it.
+    system: Option<String>,
+    /// How the last epochs went.
+    pace: Pace,
+    /// When the last epoch began.
+    began: Instant,
+}
+
+impl Looker {
+    pub(super) async fn start(config: Arc<Config>, purpose: Purpose) -> Result<Self, AgentError> {
+        let connection = connect(&config.connection, ClientEvents::new()).await?;
+        let Permissions { publish, subscribe } = Permissions::for_config(&config);
+        let mut needs = Needs { publish, subscribe };
+        if purpose == Purpose::Look {
+            let publishes = format!("{}.>", config.subject_prefix);
+            needs.publish.retain(|subject| *subject != publishes);
+        }
+        let mut denied = None;
+        let account = match self_test(&connection, &needs).await {
+            Ok(identity) => {
+                tracing::info!(account = identity.account, servers = identity.servers.len(), "connected");
+                Some(identity.account)
+            }
+            Err(error) if can_go_on(&error, &config.subject_prefix) => {
+                tracing::warn!("{error}; what depends on them is reported as unknown");
+                denied = Some(error);
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut gatherer = Gatherer::start(&connection, account.as_deref()).await?;
+        gatherer.declare(declared(&config));
+        if let Some(SelfTestError::Denied { publish, subscribe }) = &denied {
+            gatherer.note_denied(publish, subscribe);
+        }
+        let system_account = account.unwrap_or_else(|| "$SYS".into());
+        let system = config.system.clone();
+        let name = config.agent_name.clone().unwrap_or_else(|| "insights-agent".into());
+        let agent =
+            AgentInfo { id: agent_id(&name), name: name.clone(), version: env!("CARGO_PKG_VERSION").into() };
+        let pace = Pace { agent: name.into(), interval: config.epoch, ..Pace::default() };
+        let origin = Origin {
+            system: system.clone().unwrap_or_else(|| system_account.clone()),
+            system_account,
+            agent,
+        };
+        Ok(Self {
+            connection,
+            purpose,
+            gatherer,
+            config,
+            memory: Arc::default(),
+            ledger: Ledger::default(),
+            origin,
+            system,
+            pace,
+            began: Instant::now(),
+        })
+    }
+
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The system account's name or public key; `$SYS` until a server has told it.
+    pub(super) fn system_account(&self) -> &str {
+        &self.origin.system_account
+    }
+
+    /// Notes that everything of the last epoch has been published.
+    pub(super) fn published(&mut self) {
+        self.pace.previous_took = Some(self.began.elapsed());
+    }
+
+    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer.
+    pub(super) async fn epoch(&mut self, schedule: &Schedule, within: Duration, epoch: Duration) -> Report {
+        let (id, started) = (schedule.id, Instant::now());
+        self.began = started;
+        self.pace.skipped = schedule.skipped;
+        // Who looks once waits for the answer.
+        let (spread, period) = match self.purpose {
+            Purpose::Publish => (epoch.mul_f64(SPREAD_SHARE), epoch),
+            Purpose::Look => (Duration::ZERO, Duration::ZERO),
+        };
+        let requests = self.config.requests();
+        let plan = Plan {
+            epoch: id,
+            taken_at: now(),
+            deadline: started + within,
+            patience: self.connection.timeout().min(epoch.mul_f64(PATIENCE_SHARE)),
+            connections: sweep(&self.config),
+            accounts: requests.contains(&Endpoint::AccountStatz) || requests.contains(&Endpoint::Accountz),
+            page: PAGE,
+            spread,
+            period,
+        };
+        let config = Arc::clone(&self.config);
+        let idle_after = Box::new(move |login: Login<'_>| config.checks.idle_after(login));
+        let rules = FoldRules { idle_after, own: Vec::new() };
+        let mut snapshot = self.gatherer.sweep(&plan, rules).await;
+        let wanted = {
+            let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+            memory.settle();
+            follow_ups(&self.config.checks, &snapshot, &memory, &self.config.accounts)
+        };
+        if !wanted.is_empty() {
+            self.gatherer.follow_up(&plan, &mut snapshot, &wanted).await;
+        }
+        if !snapshot.servers.is_empty() {
+            self.origin.system_account = snapshot.system_account.to_string();
+            if self.system.is_none() {
+                self.origin.system.clone_from(&self.origin.system_account);
+            }
+        }
+        self.pace.took = started.elapsed();
+        let overran = snapshot.cut || self.pace.skipped > 0;
+        self.pace.overruns = if overran { self.pace.overruns + 1 } else { 0 };
+        snapshot.pace = self.pace.clone();
+        let judgements = {
+            let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+            judge(&self.config.checks, &snapshot, &memory, &self.config.accounts)
+        };
+        let moment = Moment { epoch: id, at: now() };
+        let terms = Terms { origin: &self.origin, at_once: self.purpose == Purpose::Look };
+        let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &terms, moment);
+        self.ledger = ledger;
+        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &self.origin, took);
+        self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
+        let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
+        let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);
+        Report { summary, said: stepped.said, judged }
+    }
+}
+
+/// Which connections are listed.
+fn sweep(config: &Config) -> Sweep {
+    match config.list_connections {
+        _ if !config.checks.requests().contains(&Endpoint::Connz) => Sweep::NotNeeded,
+        ListConnections::All => Sweep::Whole,
+        ListConnections::Flagged => Sweep::Flagged,
+        ListConnections::Off => Sweep::Off,
+    }
+}
+
+/// Declared limits as claims write them.
+fn declared(config: &Config) -> BTreeMap<Name, AccountLimits> {
+    let claim = |limit: Option<u64>| limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let limits = config.accounts.iter().map(|(account, limits)| {
+        let limits = AccountLimits {
+            connections: claim(limits.max_connections),
+            subscriptions: claim(limits.max_subscriptions),
+            leafnodes: claim(limits.max_leafnodes),
+        };
+        (Name::from(account.as_str()), limits)
+    });
+    limits.collect()
+}
+
+/// Whether the agent is of use although subjects are denied: it must hear the roll call and be able to publish.
+fn can_go_on(error: &SelfTestError, prefix: &str) -> bool {
+    let SelfTestError::Denied { publish, .. } = error else {
+        return false;
+    };
+    let vital = [format!("{prefix}.>"), "$SYS.REQ.SERVER.*.STATSZ".to_owned()];
+    !publish.iter().any(|subject| vital.contains(subject))
+}
+
+/// New at every start: two agents on one host must not be taken for one.
+fn agent_id(name: &str) -> String {
+    let text = format!("{name}/{}/{}", std::process::id(), now().unix_timestamp_nanos());
+    digest_hex(text.as_bytes(), 8)
+}

@@ -1,0 +1,75 @@
+//! When epochs begin.
+
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// Epochs at multiples of the interval since 1970, so that two agents call the same epoch alike. The first begins at
+/// once, in the one that is running.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Schedule {
+    interval_ms: u64,
+    started_ms: u64,
+    /// Unix time in seconds at which the epoch begins.
+    pub(super) id: u64,
+    /// Epochs left out between this one and the one before.
+    pub(super) skipped: u64,
+}
+
+impl Schedule {
+    pub(super) fn new(interval: Duration, now: OffsetDateTime) -> Self {
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1000);
+        let mut schedule = Self { interval_ms, started_ms: 0, id: 0, skipped: 0 };
+        schedule.begin(milliseconds(now) / interval_ms * interval_ms);
+        schedule
+    }
+
+    fn begin(&mut self, at_ms: u64) {
+        self.started_ms = at_ms;
+        self.id = at_ms / 1000;
+    }
+
+    /// Moves on to the next epoch that has not begun yet, and tells how long to wait for it. An epoch that took too long
+    /// makes those be left out that should have begun meanwhile.
+    pub(super) fn next(&mut self, now: OffsetDateTime) -> Duration {
+        let now = milliseconds(now);
+        let next = (now / self.interval_ms + 1) * self.interval_ms;
+        self.skipped = next.saturating_sub(self.started_ms + self.interval_ms) / self.interval_ms;
+        // A clock set back must not give an epoch the id of an earlier one.
+        self.begin(next.max(self.started_ms + self.interval_ms));
+        Duration::from_millis(self.started_ms.saturating_sub(now).min(self.interval_ms))
+    }
+}
+
+fn milliseconds(time: OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i128) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp_nanos(milliseconds * 1_000_000).unwrap()
+    }
+
+    #[test]
+    fn epochs_are_aligned_and_never_repeat() {
+        let mut schedule = Schedule::new(Duration::from_secs(60), at(1_763_632_859_000));
+        assert_eq!(schedule.id, 1_763_632_800);
+        assert_eq!(schedule.next(at(1_763_632_859_500)), Duration::from_millis(500));
+        assert_eq!((schedule.id, schedule.skipped), (1_763_632_860, 0));
+        // It took too long: two epochs are left out.
+        assert_eq!(schedule.next(at(1_763_632_860_000 + 150_000)), Duration::from_secs(30));
+        assert_eq!((schedule.id, schedule.skipped), (1_763_632_860 + 180, 2));
+        // The clock is set back by an hour.
+        assert_eq!(schedule.next(at(1_763_629_000_000)), Duration::from_secs(60));
+        assert_eq!((schedule.id, schedule.skipped), (1_763_632_860 + 240, 0));
+    }
+
+    #[test]
+    fn two_agents_name_the_same_epoch_alike() {
+        let a = Schedule::new(Duration::from_secs(30), at(1_763_632_801_000));
+        let b = Schedule::new(Duration::from_secs(30), at(1_763_632_829_999));
+        assert_eq!(a.id, b.id);
+    }
+}
