@@ -234,7 +234,7 @@ impl Lease {
             Says::Mine if due => LeaseAction::Take { over, holder: own },
             Says::Free(_) | Says::Stale if wanted => LeaseAction::Take { over, holder: own },
             // Written by a renewal that was under way when the lease was given up.
-            Says::Free(_) if due && self.is_in_own_name() => LeaseAction::Release { revision: over? },
+            Says::Free(_) if self.is_in_own_name() => LeaseAction::Release { revision: over? },
             _ if due => LeaseAction::Look,
             _ => return None,
         };

@@ -2,11 +2,14 @@
 
 use super::presence::Presence;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Agents that are remembered; of more, the lowest in rank are not. One beside each server of a large system is fewer.
 const MAX_PEERS: usize = 256;
+
+/// Agents that have left and are remembered, so that a message that was overtaken does not bring one back.
+const MAX_LEFT: usize = 64;
 
 #[derive(Debug, Clone)]
 struct Peer {
@@ -18,6 +21,7 @@ struct Peer {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Peers {
     by_id: BTreeMap<String, Peer>,
+    left: VecDeque<String>,
 }
 
 impl Peers {
@@ -25,6 +29,11 @@ impl Peers {
     pub(super) fn hear(&mut self, told: Presence, now: Duration) {
         if told.leaving {
             self.by_id.remove(&told.id);
+            self.left.truncate(MAX_LEFT - 1);
+            self.left.push_front(told.id);
+            return;
+        }
+        if self.left.contains(&told.id) {
             return;
         }
         if let Some(known) = self.by_id.get(&told.id) {
@@ -104,6 +113,8 @@ mod tests {
         assert_eq!(peers.best().map(|best| &*best.id), Some("b"));
         peers.hear(Presence { leaving: true, ..presence("b", 2) }, s(3));
         assert!(peers.is_empty());
+        peers.hear(presence("b", 2), s(3));
+        assert!(peers.is_empty(), "a message that was overtaken");
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub struct Election {
     left: bool,
     /// When the latest message was sent that this agent heard from itself; at first, its start.
     proof: Duration,
+    /// Whether others were heard when it last heard itself, or since: who hears neither is cut off, and not alone.
+    others: bool,
     /// How long its messages take to come back.
     delay: Duration,
     last_said: Option<Duration>,
@@ -114,6 +116,7 @@ impl Election {
             connected: true,
             left: false,
             proof: now.up,
+            others: false,
             delay: Duration::ZERO,
             last_said: None,
             next_say: now.up,
@@ -128,7 +131,7 @@ impl Election {
     }
 
     /// How many others are heard.
-    pub fn others(&self) -> usize {
+    pub fn peers(&self) -> usize {
         self.peers.len()
     }
 
@@ -217,8 +220,7 @@ impl Election {
     /// The time from which nothing proves any more that the others hear this agent. What its messages take to come back
     /// is no silence.
     fn cut_off_at(&self) -> Duration {
-        let others = !self.peers.is_empty();
-        self.proof + patience(self.own.interval, others) + self.delay.min(silence(self.own.interval))
+        self.proof + patience(self.own.interval, self.others) + self.delay.min(silence(self.own.interval))
     }
 
     /// After it was stopped or cut off, an agent is as one that starts.
@@ -247,6 +249,7 @@ impl Election {
         let delay = now.up - sent;
         self.delay = if delay > self.delay { delay } else { (self.delay * 7 + delay) / 8 };
         self.proof = self.proof.max(sent);
+        self.others = !self.peers.is_empty();
         if let Settled::Unheard(since) = self.settled
             && told.up_ms >= milliseconds(since)
         {
@@ -266,6 +269,7 @@ impl Election {
             lease.leaves(&told.id, now);
         }
         self.peers.hear(told, now);
+        self.others = !self.peers.is_empty();
         answer
     }
 
