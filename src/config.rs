@@ -5,7 +5,9 @@ mod connection;
 mod error;
 mod example;
 mod file;
+mod maintenance;
 mod show;
+mod silence;
 mod tree;
 mod value;
 
@@ -15,6 +17,7 @@ mod tests;
 pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
+pub use maintenance::DEFAULT_GRACE;
 pub use show::show;
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 
@@ -24,10 +27,13 @@ pub(crate) use example::description;
 use crate::check::DeclaredLimits;
 use crate::checks::ActiveChecks;
 use crate::connection::ConnectionOptions;
+use crate::finding::Silences;
 use crate::snapshot::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The length of an epoch unless told otherwise.
 pub const DEFAULT_EPOCH: Duration = Duration::from_secs(60);
@@ -53,6 +59,12 @@ pub struct Config {
     pub list_connections: ListConnections,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
+    /// How long a server that left in order, or came back, is an explanation; zero for not at all.
+    pub grace: Duration,
+    /// Findings that are not published.
+    pub silences: Silences,
+    /// The line of each silence in the file.
+    pub silence_lines: Vec<usize>,
     /// The enabled checks.
     pub checks: ActiveChecks,
     /// What the file says about checks, for `config show`; `checks` is made of it.
@@ -94,6 +106,9 @@ impl Config {
             connection: file.connection.merge(over.environment).merge(over.flags),
             list_connections: file.list_connections,
             accounts: file.accounts,
+            grace: file.grace.unwrap_or(DEFAULT_GRACE),
+            silences: file.silences.silences,
+            silence_lines: file.silences.lines,
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
         })
@@ -116,7 +131,17 @@ impl Config {
         requests
     }
 
-    /// Overrides of thresholds, over all checks.
+    /// What can be used and is hardly meant, in sentences: silences that are over.
+    pub fn warnings(&self, now: OffsetDateTime) -> Vec<String> {
+        let over = self.silences.0.iter().zip(&self.silence_lines).filter(|(one, _)| one.is_over(now));
+        over.map(|(one, line)| {
+            let until = one.silenced.until.format(&Rfc3339).unwrap_or_default();
+            format!("the silence at line {line} ended at {until} and has no effect")
+        })
+        .collect()
+    }
+
+    /// Overrides, over all checks.
     pub fn override_count(&self) -> usize {
         self.check_settings.values().map(|setting| setting.settings.overrides.len()).sum()
     }
@@ -135,6 +160,9 @@ impl Default for Config {
             connection: ConnectionOptions::default(),
             list_connections: ListConnections::default(),
             accounts: BTreeMap::new(),
+            grace: DEFAULT_GRACE,
+            silences: Silences::default(),
+            silence_lines: Vec::new(),
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),
             check_settings: CheckSettings::new(),

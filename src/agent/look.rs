@@ -5,7 +5,7 @@ use super::{AgentError, Report, now};
 use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
-use crate::finding::{AgentInfo, Ledger, Moment, Origin, Terms, step};
+use crate::finding::{AgentInfo, Ledger, Maintenance, Moment, Origin, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
@@ -163,11 +163,17 @@ impl Looker {
             judge(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };
         let moment = Moment { epoch: id, at: now() };
-        let terms = Terms { origin: &self.origin, at_once: self.purpose == Purpose::Look };
+        let maintenance = Maintenance::of(&snapshot.departures, self.config.grace, snapshot.taken_at);
+        let terms = Terms {
+            origin: &self.origin,
+            at_once: self.purpose == Purpose::Look,
+            silences: &self.config.silences,
+            maintenance: &maintenance,
+        };
         let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &terms, moment);
         self.ledger = ledger;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &self.origin, took);
+        let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &terms, took);
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);

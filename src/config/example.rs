@@ -1,6 +1,6 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
-use super::{DEFAULT_EPOCH, DEFAULT_SUBJECT_PREFIX};
+use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX};
 use crate::check::Entry;
 use crate::checks::catalogue;
 use crate::connection::{DEFAULT_INBOX_PREFIX, DEFAULT_NAME, DEFAULT_SERVER, DEFAULT_TIMEOUT};
@@ -21,6 +21,7 @@ pub fn example() -> String {
 
 fn head() -> String {
     let epoch = humantime::format_duration(DEFAULT_EPOCH);
+    let grace = humantime::format_duration(DEFAULT_GRACE);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
     format!(
         r#"# Configuration of insights-agent. Everything that is set here is the default.
@@ -79,13 +80,26 @@ connections = "all"
 # max_subscriptions = 50000
 # max_leafnodes = 10
 
-# Checks. Each can be disabled, given another severity ("info", "warning", "critical") and other thresholds, and
-# its thresholds can be narrowed to some entities; the last override that matches holds, and `*` stands for any
-# characters:
+# Servers that leave in order. What may be because of one does not begin for this long after it said so, nor for this
+# long after it came back; "0s" switches that off.
+[maintenance]
+grace = "{grace}"
+
+# Findings that are known and not to be published until a given time. Every pattern that is given must match, and `*`
+# stands for any characters. Any of: check, severity, account, cluster, server, user, stream, entity.
+# [[silence]]
+# match = {{ check = "USER_002", account = "BATCH" }}
+# reason = "the nightly import opens a connection for each file until it is rewritten"
+# until = 2026-12-01T08:00:00Z
+
+# Checks. Each can be disabled, and given another severity ("info", "warning", "critical"), which then holds for all of
+# its findings. A finding begins when the bad state was seen in `for` epochs in a row, and ends when it was seen to be
+# over in `keep` epochs in a row. All of that and the thresholds can be narrowed to some entities; the last override
+# that matches holds, and `*` stands for any characters:
 #
 #     [[checks.ID.override]]
-#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server
-#     THRESHOLD = VALUE
+#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server, stream
+#     THRESHOLD = VALUE                                     # also: enabled, severity, for, keep
 "#
     )
 }

@@ -2,7 +2,7 @@
 
 use super::checks::{self, CheckSettings};
 use super::tree::{Key, Node, Source, in_order, name};
-use super::{ConfigError, ListConnections, LogFormat, connection, value};
+use super::{ConfigError, ListConnections, LogFormat, connection, maintenance, silence, value};
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ const KEYS: &[&str] = &[
     "connection",
     "gather",
     "accounts",
+    "maintenance",
+    "silence",
     "checks",
 ];
 const GATHER_KEYS: &[&str] = &["connections"];
@@ -34,6 +36,8 @@ pub(super) struct File {
     pub(super) connection: ConnectionOptions,
     pub(super) list_connections: ListConnections,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
+    pub(super) grace: Option<Duration>,
+    pub(super) silences: silence::Read,
     pub(super) checks: CheckSettings,
 }
 
@@ -68,6 +72,8 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "connection" => read.connection = connection::read(source, key, node)?,
             "gather" => read.list_connections = gather(source, key, node)?,
             "accounts" => read.accounts = accounts(source, key, node)?,
+            "maintenance" => read.grace = Some(maintenance::read(source, key, node)?),
+            "silence" => read.silences = silence::read(source, key, node)?,
             "checks" => read.checks = checks::read(source, key, node)?,
             _ => return Err(source.unknown(key, "at the top of the file", KEYS)),
         }

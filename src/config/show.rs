@@ -4,9 +4,11 @@ use super::{Config, ListConnections, LogFormat};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
+use crate::finding::{Matcher, Silence};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use time::OffsetDateTime;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -21,7 +23,30 @@ struct Shown<'a> {
     gather: ShownGather,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
+    maintenance: ShownMaintenance,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silence: Vec<ShownSilence<'a>>,
     checks: BTreeMap<&'static str, ShownCheck>,
+}
+
+#[derive(Serialize)]
+struct ShownMaintenance {
+    grace: String,
+}
+
+#[derive(Serialize)]
+struct ShownSilence<'a> {
+    reason: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    until: OffsetDateTime,
+    #[serde(rename = "match")]
+    matcher: &'a Matcher,
+}
+
+impl<'a> From<&'a Silence> for ShownSilence<'a> {
+    fn from(Silence { matcher, silenced }: &'a Silence) -> Self {
+        Self { reason: &silenced.reason, until: silenced.until, matcher }
+    }
 }
 
 #[derive(Serialize)]
@@ -86,6 +111,8 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         connection: &config.connection,
         gather: ShownGather { connections: config.list_connections },
         accounts: &config.accounts,
+        maintenance: ShownMaintenance { grace: humantime::format_duration(config.grace).to_string() },
+        silence: config.silences.0.iter().map(ShownSilence::from).collect(),
         checks,
     })
 }
