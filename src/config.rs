@@ -1,10 +1,13 @@
 //! The configuration: flags, then the environment, then the file, then defaults.
 
+mod alertmanager;
 mod checks;
 mod connection;
+mod election;
 mod error;
 mod example;
 mod file;
+mod listen;
 mod maintenance;
 mod show;
 mod silence;
@@ -14,9 +17,12 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
 pub use checks::{CheckSetting, CheckSettings};
+pub use election::ElectionConfig;
 pub use error::ConfigError;
 pub use example::example;
+pub use listen::listen;
 pub use maintenance::DEFAULT_GRACE;
 pub use show::show;
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
@@ -30,6 +36,7 @@ use crate::connection::ConnectionOptions;
 use crate::finding::Silences;
 use crate::snapshot::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -57,6 +64,12 @@ pub struct Config {
     pub connection: ConnectionOptions,
     /// Which connections the servers are asked to list.
     pub list_connections: ListConnections,
+    /// Where `/metrics`, `/livez` and `/readyz` are served; none for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Where alerts are sent; none for nowhere.
+    pub alertmanager: Option<Alertmanager>,
+    /// How the agent lives beside others.
+    pub election: ElectionConfig,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// How long a server that left in order, or came back, is an explanation; zero for not at all.
@@ -80,6 +93,8 @@ pub struct Overrides {
     pub subject_prefix: Option<String>,
     /// See [`Config::log_format`].
     pub log_format: Option<LogFormat>,
+    /// See [`Config::listen`].
+    pub listen: Option<SocketAddr>,
     /// Connection options of the environment.
     pub environment: ConnectionOptions,
     /// Connection options of flags. Apart from the environment's, since credentials replace each other as a whole.
@@ -105,6 +120,9 @@ impl Config {
             log_format: over.log_format.or(file.log_format).unwrap_or_default(),
             connection: file.connection.merge(over.environment).merge(over.flags),
             list_connections: file.list_connections,
+            listen: over.listen.or(file.listen),
+            alertmanager: file.alertmanager,
+            election: file.election,
             accounts: file.accounts,
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
@@ -159,6 +177,9 @@ impl Default for Config {
             log_format: LogFormat::default(),
             connection: ConnectionOptions::default(),
             list_connections: ListConnections::default(),
+            listen: None,
+            alertmanager: None,
+            election: ElectionConfig::default(),
             accounts: BTreeMap::new(),
             grace: DEFAULT_GRACE,
             silences: Silences::default(),

@@ -4,15 +4,16 @@
 //! have the same shape, and with them a stolen user could take a system down.
 
 use crate::config::Config;
+use crate::election::AGENTS_SUBJECT;
 use crate::snapshot::Endpoint;
 use std::fmt::Write;
 
 /// Subjects that a user is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permissions {
-    /// To publish on: requests and findings.
+    /// To publish on: requests, findings, and that the agent is there.
     pub publish: Vec<String>,
-    /// To subscribe to: answers and events.
+    /// To subscribe to: answers, events, other agents, and what they find.
     pub subscribe: Vec<String>,
 }
 
@@ -24,13 +25,19 @@ impl Permissions {
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));
-        let subscribe = vec![
+        let mut subscribe = vec![
             format!("{}.>", config.connection.inbox_prefix()),
             "$SYS.ACCOUNT.*.DISCONNECT".into(),
             "$SYS.SERVER.*.SHUTDOWN".into(),
             "$SYS.SERVER.*.LAMEDUCK".into(),
             "$SYS.SERVER.*.STATSZ".into(),
         ];
+        if config.election.enabled {
+            publish.push(AGENTS_SUBJECT.into());
+            subscribe.push(AGENTS_SUBJECT.into());
+            // A standby hears what the leader finds.
+            subscribe.push(format!("{}.>", config.subject_prefix));
+        }
         Self { publish, subscribe }
     }
 
@@ -124,9 +131,16 @@ mod tests {
                 "$SYS.REQ.ACCOUNT.*.CONNZ",
                 "$SYS.REQ.USER.INFO",
                 "team.a.>",
+                "insights.agents.*",
             ]
         );
         assert_eq!(permissions.subscribe[0], "_INBOX_A.>");
+        assert_eq!(permissions.subscribe[5..], ["insights.agents.*", "team.a.>"]);
+        // An agent that takes no notice of others needs neither.
+        config.election.enabled = false;
+        let permissions = Permissions::for_config(&config);
+        assert!(!permissions.publish.iter().any(|subject| subject == "insights.agents.*"));
+        assert_eq!(permissions.subscribe.len(), 5);
     }
 
     #[test]
@@ -135,7 +149,13 @@ mod tests {
         let permissions = Permissions::for_config(&Config { checks: none, ..Config::default() });
         assert_eq!(
             permissions.publish,
-            ["$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.VARZ", "$SYS.REQ.USER.INFO", "insights.checks.>"]
+            [
+                "$SYS.REQ.SERVER.*.STATSZ",
+                "$SYS.REQ.SERVER.*.VARZ",
+                "$SYS.REQ.USER.INFO",
+                "insights.checks.>",
+                "insights.agents.*",
+            ]
         );
         for subject in Permissions::for_config(&Config::default()).publish {
             let wide = subject.starts_with("$SYS") && (subject.ends_with('*') || subject.contains('>'));

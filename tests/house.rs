@@ -14,21 +14,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("checks", &["check", "snapshot", "text"]),
     ("finding", &["check", "snapshot", "text"]),
     ("epoch", &["check", "checks", "finding", "snapshot", "text"]),
-    ("election", &["text"]),
+    ("election", &[]),
+    ("admin", &["check", "finding"]),
+    ("alertmanager", &["check", "finding", "text"]),
     ("connection", &[]),
+    ("http", &["admin", "connection"]),
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
-    ("permissions", &["config", "snapshot"]),
+    ("permissions", &["config", "election", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
-    ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
+    ("nats", &["connection", "election", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
+            "admin",
+            "alertmanager",
             "check",
             "checks",
             "config",
             "connection",
             "epoch",
             "finding",
+            "http",
             "nats",
             "permissions",
             "snapshot",
@@ -71,7 +77,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "election"];
+const PURE: &[&str] = &[
+    "wire",
+    "snapshot",
+    "check",
+    "checks",
+    "finding",
+    "text",
+    "epoch",
+    "simulate",
+    "admin",
+    "alertmanager",
+    "election",
+];
 
 const IMPURE: &[&str] = &[
     "tokio",
@@ -130,6 +148,13 @@ fn one_module_names_the_client() {
         // As a path: the log filters of `cli` name it as a word.
         let uses = code.contains("async_nats::") || code.contains("use async_nats");
         assert!(module == "nats" || !uses, "{} uses async_nats", path.display());
+    }
+}
+
+#[test]
+fn one_module_speaks_http() {
+    for Source { path, module, code } in sources() {
+        assert!(module == "http" || !code.contains("hyper"), "{} uses hyper", path.display());
     }
 }
 

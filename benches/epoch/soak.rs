@@ -76,11 +76,11 @@ impl Agent {
         let (checks, declared) = (&self.config.checks, &self.config.accounts);
         self.memory.settle();
         let judgements = judge(checks, &snapshot, &self.memory, declared);
-        let terms = Terms { origin: &self.origin, at_once: false };
+        let terms = Terms::plain(&self.origin);
         let moment = Moment { epoch: snapshot.epoch, at: snapshot.taken_at };
         let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &terms, moment);
         self.ledger = ledger;
-        let summary = summarize(&snapshot, checks, &judgements, &stepped, &self.origin, 1);
+        let summary = summarize(&snapshot, checks, &judgements, &stepped, &terms, 1);
         assert!(fit(&summary, 1 << 20).is_some());
         for said in &stepped.said {
             assert!(fit(&*said.finding, 1 << 20).is_some());

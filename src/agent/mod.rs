@@ -1,17 +1,23 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
+mod alerts;
+mod ending;
 mod look;
 mod outlets;
 mod schedule;
 mod tell;
+mod vitals;
 
+pub use ending::ENDS_WITHIN;
 pub use outlets::Current;
 
 use crate::config::Config;
 use crate::finding::{EpochSummary, Finding, Said, Why};
+use crate::http::serve::BindError;
 use crate::nats::connect::ConnectError;
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::SelfTestError;
+use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
@@ -20,12 +26,16 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use vitals::Vitals;
 
 /// The part of an epoch in which it gathers; the rest is for judging and publishing.
 const GATHER_SHARE: f64 = 0.8;
 
 /// What a one-shot look may take, in multiples of the connection's timeout.
 const CHECK_TIMEOUTS: u32 = 6;
+
+/// What one attempt to start may take, in multiples of the connection's timeout.
+const START_TIMEOUTS: u32 = 6;
 
 /// First and longest wait before the start-up is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -60,51 +70,89 @@ pub enum AgentError {
     /// A connection that takes no subscription.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// An address at which it cannot be asked how it is.
+    #[error(transparent)]
+    Listen(#[from] BindError),
 }
 
 /// Runs until `stop`: each epoch gathers, judges and publishes. What keeps it from starting is logged as one sentence and
-/// tried again, ever more rarely.
+/// tried again, ever more rarely; but for an address that cannot be listened on, which ends it. After `stop` it ends
+/// within [`ENDS_WITHIN`].
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
     let config = Arc::new(config);
-    let mut wait = RETRY.0;
-    let mut looker = loop {
-        let started = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            started = Looker::start(Arc::clone(&config), Purpose::Publish) => started,
-        };
-        match started {
-            Ok(looker) => break looker,
-            Err(error) => {
-                tracing::error!(retry_in = %humantime::format_duration(wait), "{error}");
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = sleep(wait) => {}
-        }
-        wait = (wait * 2).min(RETRY.1);
+    let ending = Ending::watch(&stop);
+    let vitals = Vitals::new(config.epoch);
+    let _served = match config.listen {
+        Some(address) => Some(vitals.serve(address).await?),
+        None => None,
     };
-    let mut outlets = Outlets::new(looker.connection(), &config);
-    let mut schedule = Schedule::new(config.epoch, now());
-    tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-    loop {
-        let within = config.epoch.mul_f64(GATHER_SHARE);
-        let epoch = looker.epoch(&schedule, within, config.epoch);
-        let report = tokio::select! {
-            () = stop.cancelled() => break,
-            report = epoch => report,
-        };
-        let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
-        outlets.deliver(&report, looker.system_account(), left).await;
-        looker.published();
-        let wait = schedule.next(now());
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = sleep(wait) => {}
+    let started = tokio::select! {
+        () = stop.cancelled() => None,
+        looker = start(&config, &vitals) => Some(looker),
+    };
+    if let Some(mut looker) = started {
+        let mut outlets = Outlets::new(looker.connection(), &config, &vitals);
+        vitals.metrics().set_leader(true);
+        tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
+        watch(&config, &vitals, &mut looker, &mut outlets, &stop).await;
+        // It is there: nothing but the signal ends the loop.
+        if let Ok(ending) = ending.await {
+            outlets.close(ending.left()).await;
         }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tries until there is a connection with which the agent can work.
+async fn start(config: &Arc<Config>, vitals: &Vitals) -> Looker {
+    let mut wait = RETRY.0;
+    loop {
+        vitals.progress(config.connection.timeout() * START_TIMEOUTS);
+        let error = match Looker::start(Arc::clone(config), Purpose::Publish).await {
+            Ok(looker) => {
+                vitals.connected(looker.connection().events());
+                return looker;
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(retry_in = %humantime::format_duration(wait), "{error}");
+        vitals.health().cannot_start(&error);
+        vitals.progress(wait);
+        sleep(wait).await;
+        wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+/// One epoch after the other. When `stop` comes, the one in flight is ended and published, as far as there is time.
+async fn watch(
+    config: &Config,
+    vitals: &Vitals,
+    looker: &mut Looker,
+    outlets: &mut Outlets,
+    stop: &CancellationToken,
+) {
+    let mut schedule = Schedule::new(config.epoch, now());
+    while !stop.is_cancelled() {
+        vitals.progress(Duration::ZERO);
+        let within = config.epoch.mul_f64(GATHER_SHARE);
+        let epoch = looker.epoch(&schedule, within, config.epoch);
+        let Some(report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
+            return;
+        };
+        let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
+        let delivery = outlets.deliver(&report, looker.system_account(), left);
+        if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
+            return;
+        }
+        looker.published();
+        let wait = schedule.next(now());
+        vitals.progress(wait);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(wait) => {}
+        }
+    }
 }
 
 /// Looks once, or over several epochs for checks that compare, and reports the last. Publishes nothing.

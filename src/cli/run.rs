@@ -5,6 +5,7 @@ use super::{Failure, Output, logging};
 use crate::agent;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Threads for the work between answers; most of the time goes by in waiting.
@@ -14,10 +15,24 @@ pub(super) fn run(settings: Settings) -> Result<Output, Failure> {
     let level = settings.log_level.clone();
     let config = settings.load()?;
     logging::start(config.log_format, level.as_deref(), "info,async_nats=warn")?;
-    runtime()?.block_on(async {
-        agent::run(config, stop_at_signals()?).await?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let stop = stop_at_signals()?;
+        tokio::select! {
+            ended = agent::run(config, stop.clone()) => ended?,
+            () = overdue(&stop) => tracing::warn!("not everything ended in time"),
+        }
         Ok(Output::of(""))
-    })
+    });
+    // Names that are being looked up cannot be given up, and would be waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Returns when an orderly end has taken too long.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(agent::ENDS_WITHIN).await;
 }
 
 pub(super) fn runtime() -> Result<Runtime, Failure> {

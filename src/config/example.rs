@@ -1,6 +1,6 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
-use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX};
+use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX, alertmanager};
 use crate::check::Entry;
 use crate::checks::catalogue;
 use crate::connection::{DEFAULT_INBOX_PREFIX, DEFAULT_NAME, DEFAULT_SERVER, DEFAULT_TIMEOUT};
@@ -23,6 +23,7 @@ fn head() -> String {
     let epoch = humantime::format_duration(DEFAULT_EPOCH);
     let grace = humantime::format_duration(DEFAULT_GRACE);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
+    let alertmanager_timeout = humantime::format_duration(alertmanager::DEFAULT_TIMEOUT);
     format!(
         r#"# Configuration of insights-agent. Everything that is set here is the default.
 # A flag wins over the environment, the environment over this file, this file over the default.
@@ -42,6 +43,9 @@ subject_prefix = "{DEFAULT_SUBJECT_PREFIX}"
 
 # How the log is written: "text" or "json".
 log_format = "text"
+
+# Where /metrics, /livez and /readyz are served over HTTP. Default: nowhere.
+# listen = "127.0.0.1:7778"
 
 # How to reach the system account. The options are those of the nats CLI.
 [connection]
@@ -72,6 +76,22 @@ tls_first = false
 # Which connections the servers list: "all"; "flagged", only those of accounts that use 70 % or more of a limit; "off".
 # Checks that need those that are not listed are unknown.
 connections = "all"
+
+# Where alerts are sent: every open finding to every one of these Alertmanagers, in every epoch.
+# [alertmanager]
+# Their bases, with a path prefix where they have one. There is no default.
+# urls = ["http://alertmanager:9093"]
+# How long one request may take.
+# timeout = "{alertmanager_timeout}"
+# Labels that every alert gets beside its own.
+# labels = {{ env = "production" }}
+# A login, if one is asked for. The file with the password is read anew for each request.
+# user = "insights"
+# password_file = "/etc/insights/alertmanager.password"
+#     or: password = "..."
+#     or, without a user, a bearer token: token_file = "/etc/insights/alertmanager.token"
+# The authority to trust (PEM) instead of the platform's.
+# tls_ca = "/etc/insights/alertmanager-ca.crt"
 
 # Limits of accounts that live in a server's configuration file, which the monitoring API does not show. Without
 # them, checks of these limits are unknown for such accounts.

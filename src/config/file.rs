@@ -2,10 +2,14 @@
 
 use super::checks::{self, CheckSettings};
 use super::tree::{Key, Node, Source, in_order, name};
-use super::{ConfigError, ListConnections, LogFormat, connection, maintenance, silence, value};
+use super::{
+    Alertmanager, ConfigError, ElectionConfig, ListConnections, LogFormat, alertmanager, connection, election,
+    listen, maintenance, silence, value,
+};
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,8 +19,11 @@ const KEYS: &[&str] = &[
     "system",
     "name",
     "log_format",
+    "listen",
     "connection",
     "gather",
+    "alertmanager",
+    "election",
     "accounts",
     "maintenance",
     "silence",
@@ -33,8 +40,11 @@ pub(super) struct File {
     pub(super) system: Option<String>,
     pub(super) name: Option<String>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) listen: Option<SocketAddr>,
     pub(super) connection: ConnectionOptions,
     pub(super) list_connections: ListConnections,
+    pub(super) alertmanager: Option<Alertmanager>,
+    pub(super) election: ElectionConfig,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
     pub(super) grace: Option<Duration>,
     pub(super) silences: silence::Read,
@@ -69,8 +79,11 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "system" => read.system = Some(with(source, key, node, not_empty)?),
             "name" => read.name = Some(with(source, key, node, not_empty)?),
             "log_format" => read.log_format = Some(with(source, key, node, log_format)?),
+            "listen" => read.listen = Some(with(source, key, node, listen)?),
             "connection" => read.connection = connection::read(source, key, node)?,
             "gather" => read.list_connections = gather(source, key, node)?,
+            "alertmanager" => read.alertmanager = Some(alertmanager::read(source, key, node)?),
+            "election" => read.election = election::read(source, key, node)?,
             "accounts" => read.accounts = accounts(source, key, node)?,
             "maintenance" => read.grace = Some(maintenance::read(source, key, node)?),
             "silence" => read.silences = silence::read(source, key, node)?,

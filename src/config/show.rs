@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Config, ListConnections, LogFormat};
+use super::{Alertmanager, Config, ElectionConfig, ListConnections, LogFormat};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -8,6 +8,7 @@ use crate::finding::{Matcher, Silence};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use time::OffsetDateTime;
 
 #[derive(Serialize)]
@@ -19,8 +20,13 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     log_format: LogFormat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
     connection: &'a ConnectionOptions,
     gather: ShownGather,
+    election: ElectionConfig,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alertmanager: Option<&'a Alertmanager>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
     maintenance: ShownMaintenance,
@@ -108,8 +114,11 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         system: config.system.as_deref(),
         name: config.agent_name.as_deref(),
         log_format: config.log_format,
+        listen: config.listen,
         connection: &config.connection,
         gather: ShownGather { connections: config.list_connections },
+        election: config.election,
+        alertmanager: config.alertmanager.as_ref(),
         accounts: &config.accounts,
         maintenance: ShownMaintenance { grace: humantime::format_duration(config.grace).to_string() },
         silence: config.silences.0.iter().map(ShownSilence::from).collect(),

@@ -39,6 +39,7 @@ fn what_is_commented_out_in_the_example_can_be_used() {
         example().lines().map(|line| uncommented(line).unwrap_or_else(|| line.into())).collect();
     let config = load(&text.join("\n")).unwrap();
     assert_eq!(config.system.as_deref(), Some("production"));
+    assert!(config.listen.is_some() && config.alertmanager.is_some());
     assert_eq!(config.accounts["PRODUCTION"].max_leafnodes, Some(10));
     assert_eq!(config.connection.context.as_deref(), Some("production-system"));
 }

@@ -2,7 +2,7 @@
 //!
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
-//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them. [`load`] is for the demo, [`stage`] for
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them. Agents hear each other in [`presence`], and have a [`lease`] where there is a key-value store. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
 pub mod ask;
@@ -16,8 +16,10 @@ pub mod encoding;
 pub mod events;
 pub mod gather;
 pub mod inbox;
+pub mod lease;
 pub mod load;
 pub mod permissions;
+pub mod presence;
 pub mod publish;
 pub mod selftest;
 pub mod stage;

@@ -178,7 +178,7 @@ fn an_entity_that_is_not_judged_any_more_ends_at_once() {
     let (ledger, _) = run(Ledger::default(), &[Says::Warns], Sees::All, 0, (1, 5));
     let (origin, kept) = (origin("1"), policy(1, 5));
     let off = PolicySetting { enabled: Some(false), ..kept };
-    let terms = Terms { origin: &origin, at_once: false };
+    let terms = Terms::plain(&origin);
     let (_, step) = step(ledger, &judged(&[Says::Warns], Sees::All, &off), &terms, moment(1));
     assert_eq!(step.said[0].why, Why::Ended);
 }
