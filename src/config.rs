@@ -11,6 +11,7 @@ mod listen;
 mod maintenance;
 mod show;
 mod silence;
+mod sink;
 mod tree;
 mod value;
 
@@ -25,6 +26,7 @@ pub use example::example;
 pub use listen::listen;
 pub use maintenance::DEFAULT_GRACE;
 pub use show::show;
+pub use sink::{PASSWORD_VARIABLE as SINK_PASSWORD_VARIABLE, SinkConfig, SinkStorage};
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 
 pub(crate) use checks::unknown_id;
@@ -32,7 +34,7 @@ pub(crate) use example::description;
 
 use crate::check::DeclaredLimits;
 use crate::checks::ActiveChecks;
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, Secret};
 use crate::finding::Silences;
 use crate::snapshot::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +80,8 @@ pub struct Config {
     pub silences: Silences,
     /// The line of each silence in the file.
     pub silence_lines: Vec<usize>,
+    /// Where findings are kept with JetStream, if anywhere.
+    pub sink: Option<SinkConfig>,
     /// The enabled checks.
     pub checks: ActiveChecks,
     /// What the file says about checks, for `config show`; `checks` is made of it.
@@ -99,6 +103,8 @@ pub struct Overrides {
     pub environment: ConnectionOptions,
     /// Connection options of flags. Apart from the environment's, since credentials replace each other as a whole.
     pub flags: ConnectionOptions,
+    /// The environment's password of the sink, over the file's. Nothing else of the sink is set but in the file.
+    pub sink_password: Option<Secret>,
 }
 
 impl Config {
@@ -127,6 +133,10 @@ impl Config {
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
             silence_lines: file.silences.lines,
+            sink: file.sink.map(|mut sink| {
+                sink.connection.password = over.sink_password.or(sink.connection.password);
+                sink
+            }),
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
         })
@@ -184,6 +194,7 @@ impl Default for Config {
             grace: DEFAULT_GRACE,
             silences: Silences::default(),
             silence_lines: Vec::new(),
+            sink: None,
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),
             check_settings: CheckSettings::new(),

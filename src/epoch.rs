@@ -144,6 +144,7 @@ pub fn summarize(
             duplicates: snapshot.cost.duplicates,
             strangers: snapshot.cost.strangers,
         },
+        sink: None,
         notes: coverage.notes.clone(),
         config: None,
         system: terms.origin.system.clone(),

@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
     ("permissions", &["config", "election", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
-    ("nats", &["connection", "election", "finding", "simulate", "snapshot", "text", "wire"]),
+    ("nats", &["config", "connection", "election", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
@@ -32,6 +32,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "checks",
             "config",
             "connection",
+            "election",
             "epoch",
             "finding",
             "http",

@@ -1,5 +1,6 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
+use super::sink::{PASSWORD_VARIABLE, SinkConfig};
 use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX, alertmanager};
 use crate::check::Entry;
 use crate::checks::catalogue;
@@ -24,6 +25,9 @@ fn head() -> String {
     let grace = humantime::format_duration(DEFAULT_GRACE);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
     let alertmanager_timeout = humantime::format_duration(alertmanager::DEFAULT_TIMEOUT);
+    let SinkConfig { stream, bucket, replicas, max_age, max_bytes, storage, buffer, .. } =
+        SinkConfig::default();
+    let (max_age, storage) = (humantime::format_duration(max_age), storage.as_str());
     format!(
         r#"# Configuration of insights-agent. Everything that is set here is the default.
 # A flag wins over the environment, the environment over this file, this file over the default.
@@ -99,6 +103,25 @@ connections = "all"
 # max_connections = 500
 # max_subscriptions = 50000
 # max_leafnodes = 10
+
+# Where findings are kept with JetStream, over a connection of its own to an ordinary account: a stream of all messages,
+# and a bucket with the last state of each finding. Without this table there is none. The keys of [connection] are
+# known here too; nothing that is set there, in the environment or by flags holds here.
+# [sink]
+# servers = ["{DEFAULT_SERVER}"]
+# creds = "/etc/insights/sink.creds"
+# user = "insights-sink"
+# password = "..."           # better: {PASSWORD_VARIABLE} in the environment
+# What is missing is created with these settings; what exists is never altered, and it is told where it differs.
+# stream = "{stream}"
+# bucket = "{bucket}"
+# replicas = {replicas}
+# storage = "{storage}"           # or "memory"
+# How long the stream keeps messages ("0s": for ever), and how many bytes of them (0: any number).
+# max_age = "{max_age}"
+# max_bytes = {max_bytes}
+# Beginnings, changes and ends of findings that are kept while the sink cannot be reached; the oldest go first.
+# buffer = {buffer}
 
 # Servers that leave in order. What may be because of one does not begin for this long after it said so, nor for this
 # long after it came back; "0s" switches that off.

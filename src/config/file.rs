@@ -1,6 +1,7 @@
 //! The configuration file.
 
 use super::checks::{self, CheckSettings};
+use super::sink::{self, SinkConfig};
 use super::tree::{Key, Node, Source, in_order, name};
 use super::{
     Alertmanager, ConfigError, ElectionConfig, ListConnections, LogFormat, alertmanager, connection, election,
@@ -27,6 +28,7 @@ const KEYS: &[&str] = &[
     "accounts",
     "maintenance",
     "silence",
+    "sink",
     "checks",
 ];
 const GATHER_KEYS: &[&str] = &["connections"];
@@ -48,6 +50,7 @@ pub(super) struct File {
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
     pub(super) grace: Option<Duration>,
     pub(super) silences: silence::Read,
+    pub(super) sink: Option<SinkConfig>,
     pub(super) checks: CheckSettings,
 }
 
@@ -87,6 +90,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "accounts" => read.accounts = accounts(source, key, node)?,
             "maintenance" => read.grace = Some(maintenance::read(source, key, node)?),
             "silence" => read.silences = silence::read(source, key, node)?,
+            "sink" => read.sink = Some(sink::read(source, key, node)?),
             "checks" => read.checks = checks::read(source, key, node)?,
             _ => return Err(source.unknown(key, "at the top of the file", KEYS)),
         }

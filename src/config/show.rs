@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Alertmanager, Config, ElectionConfig, ListConnections, LogFormat};
+use super::{Alertmanager, Config, ElectionConfig, ListConnections, LogFormat, SinkConfig};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -32,6 +32,8 @@ struct Shown<'a> {
     maintenance: ShownMaintenance,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     silence: Vec<ShownSilence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<&'a SinkConfig>,
     checks: BTreeMap<&'static str, ShownCheck>,
 }
 
@@ -122,6 +124,7 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         accounts: &config.accounts,
         maintenance: ShownMaintenance { grace: humantime::format_duration(config.grace).to_string() },
         silence: config.silences.0.iter().map(ShownSilence::from).collect(),
+        sink: config.sink.as_ref(),
         checks,
     })
 }

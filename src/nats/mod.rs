@@ -2,7 +2,9 @@
 //!
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
-//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them. Agents hear each other in [`presence`], and have a [`lease`] where there is a key-value store. [`load`] is for the demo, [`stage`] for
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them; [`sink`] keeps them with JetStream,
+//! over a connection of its own. Agents hear each other in [`presence`], and where there is a sink they have a [`lease`] in
+//! it. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
 pub mod ask;
@@ -22,6 +24,7 @@ pub mod permissions;
 pub mod presence;
 pub mod publish;
 pub mod selftest;
+pub mod sink;
 pub mod stage;
 mod tls;
 mod urls;

@@ -76,6 +76,7 @@ pub(crate) fn with(severities: &[Severity]) -> Report {
         maintenance_omitted: None,
         scanned: Scanned { accounts: 12, connections: 5012, streams: 0, consumers: 0 },
         cost: SummaryCost::default(),
+        sink: None,
         notes: Vec::new(),
         config: None,
         system: "test".into(),
