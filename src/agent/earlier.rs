@@ -15,7 +15,7 @@ pub(super) fn expected<'a>(open: impl Iterator<Item = &'a Finding>) -> Vec<Expec
 fn of(finding: &Finding) -> Option<Expected> {
     let entity = &finding.entity;
     let name = match entity.kind {
-        EntityType::Server => Some(entity.id.as_str()),
+        EntityType::Server => Some(&*entity.id),
         _ => entity.server.as_deref(),
     };
     // `*/east` stands for a cluster of which no server is known.

@@ -1,12 +1,12 @@
 //! The election at work: a task that hears and speaks, and what the rest of the agent knows of it.
 
+use super::look::Looker;
 use super::now;
 use crate::config::Config;
 use crate::election::{
     AGENTS_SUBJECT, Action, Basis, Candidate, Clock, Election, Event, LeaseAction, LeaseOutcome, Now, Role,
 };
-use crate::finding::{AgentsAtWork, AgentInfo};
-use crate::nats::connect::Connection;
+use crate::finding::{AgentInfo, AgentsAtWork};
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::InboxError;
 use crate::nats::lease::LeaseKey;
@@ -67,9 +67,7 @@ impl Office {
     /// Takes part in the election until [`Member::leave`]; where there is none, leads from the beginning.
     pub(super) async fn start(
         config: &Config,
-        connection: &Connection,
-        agent: &AgentInfo,
-        system_account: Option<String>,
+        looker: &Looker,
         lease: Option<LeaseKey>,
     ) -> Result<(Self, Member), InboxError> {
         let shared = Arc::new(Shared::new());
@@ -84,12 +82,13 @@ impl Office {
             let task = AbortOnDropHandle::new(task);
             return Ok((Self { shared: Arc::clone(&shared), role: told }, Member { shared, task }));
         }
+        let (connection, agent) = (looker.connection(), &looker.origin().agent);
         let own = Candidate {
             id: agent.id.clone(),
             name: agent.name.clone(),
             version: agent.version.clone(),
             prefix: config.subject_prefix.clone(),
-            system_account,
+            system_account: looker.account().map(str::to_owned),
             interval: config.epoch,
             lease: lease.is_some(),
         };
@@ -114,6 +113,12 @@ impl Office {
     /// The role, as it changes.
     pub(super) fn role(&self) -> watch::Receiver<Role> {
         self.role.clone()
+    }
+
+    /// Waits until this agent does not lead.
+    pub(super) async fn lost(&self) {
+        // An error means that the end has begun.
+        let _ = self.role.clone().wait_for(|role| !role.leads()).await;
     }
 
     /// Whether this agent leads, and knows it from proofs that are not too old: to be asked before each thing that only a
@@ -299,7 +304,9 @@ fn log(old: &Role, new: &Role) {
         }
         Role::Standby { leader: None } => tracing::info!("this agent stands by, and hears no leader"),
         Role::Undecided if old.leads() => {
-            tracing::warn!("this agent was stopped or cut off: it no longer leads, and asks who else is there");
+            tracing::warn!(
+                "this agent was stopped or cut off: it no longer leads, and asks who else is there"
+            );
         }
         Role::Undecided => tracing::debug!("this agent asks who else is there"),
     }

@@ -1,10 +1,13 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
 mod alerts;
+mod earlier;
+mod election;
 mod ending;
 mod look;
 mod outlets;
 mod schedule;
+mod standby;
 mod tell;
 mod vitals;
 
@@ -12,12 +15,15 @@ pub use ending::ENDS_WITHIN;
 pub use outlets::Current;
 
 use crate::config::Config;
+use crate::election::heartbeat;
 use crate::finding::{EpochSummary, Finding, Said, Why};
 use crate::http::serve::BindError;
 use crate::nats::connect::ConnectError;
 use crate::nats::inbox::InboxError;
+use crate::nats::lease::{LeaseKey, lease_key};
 use crate::nats::selftest::SelfTestError;
 use crate::nats::sink::Sink;
+use election::Office;
 use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
@@ -37,6 +43,15 @@ const CHECK_TIMEOUTS: u32 = 6;
 
 /// What one attempt to start may take, in multiples of the connection's timeout.
 const START_TIMEOUTS: u32 = 6;
+
+/// The part of an epoch that is waited for the sink's findings, by who takes over.
+const TAKE_OVER_SHARE: f64 = 0.1;
+
+/// What one question about the lease may take at the least.
+const LEASE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What leaving the others in order may take.
+const LEAVE: Duration = Duration::from_millis(750);
 
 /// First and longest wait before the start-up is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -93,6 +108,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         looker = start(&config, &vitals) => Some(looker),
     };
     if let Some(mut looker) = started {
+        let lease = sink.as_ref().map(|sink| lease(sink, &looker, &config));
+        let (office, member) = Office::start(&config, &looker, lease).await?;
         if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
             let known =
                 unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
@@ -103,17 +120,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
                 ),
             }
         }
-        let mut outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
-        vitals.metrics().set_leader(true);
+        let mut outlets = Outlets::new(looker.connection(), sink, office.clone(), &config, &vitals);
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-        watch(&config, &vitals, &mut looker, &mut outlets, &stop).await;
+        let mut post = Post { config: &config, vitals: &vitals, office: &office, stop: &stop };
+        post.keep(&mut looker, &mut outlets).await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
-            outlets.close(ending.left()).await;
+            outlets.close(ending.left().saturating_sub(LEAVE)).await;
+            member.leave(ending.left().max(LEAVE)).await;
         }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The lease of the agents that share a sink and watch the same system.
+fn lease(sink: &Sink, looker: &Looker, config: &Config) -> LeaseKey {
+    let key = lease_key(looker.system_account(), &config.subject_prefix);
+    sink.lease(&key, heartbeat(config.epoch).max(LEASE_PATIENCE))
 }
 
 /// Tries until there is a connection with which the agent can work.
@@ -136,34 +160,72 @@ async fn start(config: &Arc<Config>, vitals: &Vitals) -> Looker {
     }
 }
 
-/// One epoch after the other. When `stop` comes, the one in flight is ended and published, as far as there is time.
-async fn watch(
-    config: &Config,
-    vitals: &Vitals,
-    looker: &mut Looker,
-    outlets: &mut Outlets,
-    stop: &CancellationToken,
-) {
-    let mut schedule = Schedule::new(config.epoch, now());
-    while !stop.is_cancelled() {
-        vitals.progress(Duration::ZERO);
-        let within = config.epoch.mul_f64(GATHER_SHARE);
-        looker.adopt(outlets.late());
-        let epoch = looker.epoch(&schedule, within, config.epoch);
-        let Some(mut report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
-            return;
-        };
-        let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
-        let delivery = outlets.deliver(&mut report, looker.system_account(), left);
-        if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
-            return;
+/// What an agent needs to do its part beside others.
+struct Post<'a> {
+    config: &'a Config,
+    vitals: &'a Vitals,
+    office: &'a Office,
+    stop: &'a CancellationToken,
+}
+
+impl Post<'_> {
+    /// Stands by, and looks one epoch after the other while it leads, until `stop`.
+    async fn keep(&mut self, looker: &mut Looker, outlets: &mut Outlets) {
+        let mut last = None;
+        while !self.stop.is_cancelled() {
+            self.vitals.metrics().set_leader(false);
+            let prefix = &self.config.subject_prefix;
+            let heard = standby::stand_by(prefix, looker, self.office, self.vitals, self.stop).await;
+            if self.stop.is_cancelled() {
+                return;
+            }
+            if heard.is_some() {
+                looker.adopt(outlets.take_over(self.config.epoch.mul_f64(TAKE_OVER_SHARE)).await);
+            }
+            self.vitals.metrics().set_leader(true);
+            last = self.lead(last.max(heard), looker, outlets).await;
         }
-        looker.published();
-        let wait = schedule.next(now());
-        vitals.progress(wait);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep(wait) => {}
+    }
+
+    /// One epoch after the other, from the one after `last` on, while this agent leads. When `stop` comes, the one in flight
+    /// is ended and published, as far as there is time. Gives the last epoch that was begun.
+    async fn lead(&self, last: Option<u64>, looker: &mut Looker, outlets: &mut Outlets) -> Option<u64> {
+        let Self { config, vitals, office, stop } = self;
+        let (mut schedule, mut wait) = Schedule::after(last, config.epoch, now());
+        let mut last = last;
+        loop {
+            vitals.progress(wait);
+            tokio::select! {
+                () = stop.cancelled() => return last,
+                () = office.lost() => return last,
+                () = sleep(wait) => {}
+            }
+            if !office.holds() {
+                return last;
+            }
+            vitals.progress(Duration::ZERO);
+            last = Some(schedule.id);
+            let within = config.epoch.mul_f64(GATHER_SHARE);
+            looker.adopt(outlets.late());
+            let epoch = looker.epoch(&schedule, within, config.epoch, !office.denied());
+            let Some(report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
+                return last;
+            };
+            match report {
+                Ok(mut report) => {
+                    let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
+                    let delivery = outlets.deliver(&mut report, looker.system_account(), left);
+                    if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
+                        return last;
+                    }
+                    looker.published();
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+            if stop.is_cancelled() {
+                return last;
+            }
+            wait = schedule.next(now());
         }
     }
 }
@@ -174,11 +236,11 @@ pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
     let mut looker = Looker::start(Arc::clone(&config), Purpose::Look).await?;
     let within = looker.connection().timeout() * CHECK_TIMEOUTS;
     let mut schedule = Schedule::new(config.epoch, now());
-    let mut report = looker.epoch(&schedule, within, within).await;
+    let mut report = looker.epoch(&schedule, within, within, true).await?;
     for _ in 1..epochs {
         let wait = schedule.next(now());
         sleep(wait).await;
-        report = looker.epoch(&schedule, within, within).await;
+        report = looker.epoch(&schedule, within, within, true).await?;
     }
     Ok(report)
 }

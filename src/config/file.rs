@@ -4,8 +4,8 @@ use super::checks::{self, CheckSettings};
 use super::sink::{self, SinkConfig};
 use super::tree::{Key, Node, Source, in_order, name};
 use super::{
-    Alertmanager, ConfigError, ElectionConfig, ListConnections, LogFormat, alertmanager, connection, election,
-    listen, maintenance, silence, value,
+    Alertmanager, ConfigError, ElectionConfig, ListConnections, LogFormat, alertmanager, connection,
+    election, listen, maintenance, silence, value,
 };
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;

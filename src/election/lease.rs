@@ -63,7 +63,12 @@ enum Seen {
     /// No key, since then.
     Free(Duration),
     /// This revision, since then. `proven` if it was written while this agent looked on: then its holder is alive.
-    Held { revision: u64, holder: Holder, since: Duration, proven: bool },
+    Held {
+        revision: u64,
+        holder: Holder,
+        since: Duration,
+        proven: bool,
+    },
 }
 
 /// What the lease says on who leads.
@@ -219,7 +224,13 @@ impl Lease {
 
     /// What is to be done now, if anything: hold what is held if it is to be `kept`, take what is `wanted`, give up what is
     /// neither, and look otherwise.
-    pub(super) fn act(&mut self, wanted: bool, kept: bool, own: Holder, now: Duration) -> Option<LeaseAction> {
+    pub(super) fn act(
+        &mut self,
+        wanted: bool,
+        kept: bool,
+        own: Holder,
+        now: Duration,
+    ) -> Option<LeaseAction> {
         if !self.asked.is_empty() {
             return None;
         }

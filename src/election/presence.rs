@@ -93,7 +93,10 @@ impl Presence {
             return Err(PresenceError::Type(kind));
         }
         let account = read.system_account.as_deref().unwrap_or_default();
-        if [&read.id, &read.name, &read.version, &read.prefix, account].iter().any(|text| text.len() > MAX_TEXT) {
+        if [&read.id, &read.name, &read.version, &read.prefix, account]
+            .iter()
+            .any(|text| text.len() > MAX_TEXT)
+        {
             return Err(PresenceError::TooLong(subject.into()));
         }
         if agent_subject(&read.id) != subject {

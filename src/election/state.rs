@@ -324,7 +324,8 @@ impl Election {
 
     /// Whether a lease that can be had is to be taken.
     fn wants_lease(&self, now: Duration) -> bool {
-        let first = || self.peers.best().is_none_or(|best| self.presence(now).rank(best) == Ordering::Greater);
+        let first =
+            || self.peers.best().is_none_or(|best| self.presence(now).rank(best) == Ordering::Greater);
         self.settled == Settled::Yes
             && match self.lease.as_ref().map(|lease| lease.says(now)) {
                 // One that leads already, or is the first in rank, is let go ahead for a while.

@@ -117,7 +117,8 @@ mod tests {
         let mut clock = Clock::new(Duration::ZERO, start);
         let mut up = Duration::ZERO;
         for step in 1..=1000u32 {
-            let (monotonic, wall) = (Duration::from_millis(100) * step, Duration::from_micros(100_050) * step);
+            let (monotonic, wall) =
+                (Duration::from_millis(100) * step, Duration::from_micros(100_050) * step);
             up = clock.read(monotonic, start + wall);
         }
         assert_eq!(up, s(100));

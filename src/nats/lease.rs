@@ -30,7 +30,7 @@ pub fn lease_key(system: &str, prefix: &str) -> String {
 }
 
 /// A way to the connection of the key-value store, which may come and go.
-type Reach = Box<dyn Fn() -> Option<Connection> + Send>;
+type Reach = Box<dyn Fn() -> Option<Connection> + Send + Sync>;
 
 /// The key, as far as it can be reached.
 pub struct LeaseKey {
@@ -49,7 +49,7 @@ impl std::fmt::Debug for LeaseKey {
 
 impl LeaseKey {
     /// The key at this place.
-    pub fn new(place: LeasePlace, reach: impl Fn() -> Option<Connection> + Send + 'static) -> Self {
+    pub fn new(place: LeasePlace, reach: impl Fn() -> Option<Connection> + Send + Sync + 'static) -> Self {
         Self { reach: Box::new(reach), place, store: None, problem: None }
     }
 
@@ -62,7 +62,9 @@ impl LeaseKey {
         // The client's own timeouts do not cover a connection that is lost meanwhile.
         let patience = self.place.patience;
         let done = tokio::time::timeout(patience, self.ask(&connection, action)).await;
-        match done.unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(patience)))) {
+        match done
+            .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(patience))))
+        {
             Ok(outcome) => {
                 if self.problem.take().is_some() {
                     tracing::info!(bucket = self.place.bucket, "the lease can be reached again");
@@ -97,9 +99,8 @@ impl LeaseKey {
                 let Some(entry) = entry.filter(|entry| entry.operation == Operation::Put) else {
                     return Ok(LeaseOutcome::Seen(None));
                 };
-                let holder = serde_json::from_slice::<Holder>(&entry.value).map_err(|error| {
-                    format!("the key {key} is not that of a lease, delete it: {error}")
-                })?;
+                let holder = serde_json::from_slice::<Holder>(&entry.value)
+                    .map_err(|error| format!("the key {key} is not that of a lease, delete it: {error}"))?;
                 Ok(LeaseOutcome::Seen(Some((entry.revision, holder))))
             }
             LeaseAction::Take { over, holder } => {
