@@ -5,7 +5,7 @@ use super::{AgentError, Report, now};
 use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
-use crate::finding::{AgentInfo, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
+use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
@@ -39,6 +39,8 @@ pub(super) struct Looker {
     config: Arc<Config>,
     memory: Arc<RwLock<Memory>>,
     ledger: Ledger,
+    /// Findings of earlier runs, to be taken in as soon as it is known which system this is.
+    earlier: Vec<Finding>,
     origin: Origin,
     /// The configured name of the system; none where the system account's key stands for it.
     system: Option<String>,
@@ -53,7 +55,7 @@ pub(super) struct Looker {
 impl Looker {
     pub(super) async fn start(config: Arc<Config>, purpose: Purpose) -> Result<Self, AgentError> {
         let connection = connect(&config.connection, ClientEvents::new()).await?;
-        let Permissions { publish, subscribe } = Permissions::for_config(&config);
+        let Permissions { publish, subscribe, .. } = Permissions::for_config(&config);
         let mut needs = Needs { publish, subscribe };
         if purpose == Purpose::Look {
             let publishes = format!("{}.>", config.subject_prefix);
@@ -95,6 +97,7 @@ impl Looker {
             config,
             memory: Arc::default(),
             ledger: Ledger::default(),
+            earlier: Vec::new(),
             origin,
             system,
             pace,
@@ -114,9 +117,24 @@ impl Looker {
         &self.connection
     }
 
+    /// The id of this run of the agent.
+    pub(super) fn id(&self) -> &str {
+        &self.origin.agent.id
+    }
+
+    /// What epochs are judged with.
+    pub(super) fn memory(&self) -> Arc<RwLock<Memory>> {
+        Arc::clone(&self.memory)
+    }
+
     /// The system account's name or public key; `$SYS` until a server has told it.
     pub(super) fn system_account(&self) -> &str {
         &self.origin.system_account
+    }
+
+    /// Takes in findings of earlier runs, those of other systems aside.
+    pub(super) fn adopt(&mut self, findings: Vec<Finding>) {
+        self.earlier.extend(findings);
     }
 
     /// Notes that everything of the last epoch has been published.
@@ -173,6 +191,9 @@ impl Looker {
             judge(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };
         let moment = Moment { epoch: id, at: now() };
+        for finding in self.earlier.drain(..).filter(|finding| finding.system == self.origin.system) {
+            self.ledger.adopt(finding, moment.at);
+        }
         let maintenance = Maintenance::of(&snapshot.departures, self.config.grace, snapshot.taken_at);
         let terms = Terms {
             origin: &self.origin,

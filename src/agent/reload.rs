@@ -44,24 +44,21 @@ impl Reloads {
         self.failed.clone().map(|failed| StaleConfig { reloads: self.done, failed })
     }
 
-    /// Reads it before anything was started with the old one, so that all of it is taken over.
-    pub(super) fn read_before_start(&mut self) -> Option<Config> {
+    /// Reads it before anything but the address to listen on was started with the old one, so that all of it but that is
+    /// taken over.
+    pub(super) fn read_before_start(&mut self, old: &Config) -> Option<Config> {
         let config = self.attempt()?;
         tracing::info!("the configuration was read again");
+        tell_refused(if config.listen == old.listen { &[] } else { &["listen"] });
         warn(&config);
-        Some(config)
+        Some(Config { listen: old.listen, ..config })
     }
 
     /// Reads it. None if it cannot be used: then the old one stays, whole.
     pub(super) fn read(&mut self, old: &Config) -> Option<Config> {
         let (config, refused) = reload(old, self.attempt()?);
         tracing::info!("the configuration was read again");
-        if !refused.is_empty() {
-            tracing::warn!(
-                keys = refused.join(", "),
-                "these were changed but take effect at a restart only; the old values stay"
-            );
-        }
+        tell_refused(&refused);
         warn(&config);
         Some(config)
     }
@@ -79,6 +76,13 @@ impl Reloads {
                 None
             }
         }
+    }
+}
+
+fn tell_refused(keys: &[&str]) {
+    if !keys.is_empty() {
+        let keys = keys.join(", ");
+        tracing::warn!(keys, "these were changed but take effect at a restart only; the old values stay");
     }
 }
 
@@ -107,13 +111,13 @@ mod tests {
         let old = reloads.read(&Config::default()).unwrap();
         assert_eq!((old.epoch.as_secs(), reloads.stale()), (5, None));
         write("epoch = '6s'\n[checks.NONE]");
-        assert!(reloads.read(&old).is_none() && reloads.read_before_start().is_none());
+        assert!(reloads.read(&old).is_none() && reloads.read_before_start(&old).is_none());
         let stale = reloads.stale().unwrap();
         assert_eq!(stale.reloads, 1);
         assert!(stale.failed.contains("a.toml:2: there is no check"), "{stale:?}");
         write("epoch = '7s'\nsystem = 'other'");
         let new = reloads.read(&old).unwrap();
         assert_eq!((new.epoch.as_secs(), new.system, reloads.stale()), (7, None, None));
-        assert_eq!(reloads.read_before_start().unwrap().system.as_deref(), Some("other"));
+        assert_eq!(reloads.read_before_start(&old).unwrap().system.as_deref(), Some("other"));
     }
 }

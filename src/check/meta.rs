@@ -54,6 +54,18 @@ pub enum Category {
     Waste,
 }
 
+impl Category {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Saturation => "saturation",
+            Self::Health => "health",
+            Self::Change => "change",
+            Self::Waste => "waste",
+        }
+    }
+}
+
 /// Who acts on a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +74,16 @@ pub enum Kind {
     Operational,
     /// Somebody with time to improve things.
     Optimization,
+}
+
+impl Kind {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operational => "operational",
+            Self::Optimization => "optimization",
+        }
+    }
 }
 
 /// What a finding is about.

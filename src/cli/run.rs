@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Threads for the work between answers; most of the time goes by in waiting.
@@ -16,12 +17,25 @@ pub(super) fn run(settings: Settings) -> Result<Output, Failure> {
     let level = settings.log_level.clone();
     let config = settings.load()?;
     logging::start(config.log_format, level.as_deref(), "info,async_nats=warn")?;
-    runtime()?.block_on(async {
-        let read = Box::new(move || settings.load());
-        let reloads = Reloads::new(notified_by_hangups()?, read);
-        agent::run(config, reloads, stop_at_signals()?).await?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let stop = stop_at_signals()?;
+        let reloads = Reloads::new(notified_by_hangups()?, Box::new(move || settings.load()));
+        tokio::select! {
+            ended = agent::run(config, reloads, stop.clone()) => ended?,
+            () = overdue(&stop) => tracing::warn!("not everything ended in time"),
+        }
         Ok(Output::of(""))
-    })
+    });
+    // Names that are being looked up cannot be given up, and would be waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Returns when an orderly end has taken too long.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(agent::ENDS_WITHIN).await;
 }
 
 pub(super) fn runtime() -> Result<Runtime, Failure> {

@@ -20,6 +20,10 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         silence_lines,
         checks,
         check_settings,
+        listen,
+        alertmanager,
+        sink,
+        api,
     } = new;
     let mut refused = Vec::new();
     let mut keep = |key, changed: bool| {
@@ -34,12 +38,20 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
     keep("name", agent_name != old.agent_name);
     keep("log_format", log_format != old.log_format);
     keep("connection", connection != old.connection);
+    keep("listen", listen != old.listen);
+    keep("alertmanager", alertmanager != old.alertmanager);
+    keep("sink", sink != old.sink);
+    keep("api", api != old.api);
     let config = Config {
         subject_prefix: old.subject_prefix.clone(),
         system: old.system.clone(),
         agent_name: old.agent_name.clone(),
         log_format: old.log_format,
         connection: old.connection.clone(),
+        listen: old.listen,
+        alertmanager: old.alertmanager.clone(),
+        sink: old.sink.clone(),
+        api: old.api,
         epoch,
         list_connections,
         accounts,

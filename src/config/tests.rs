@@ -39,8 +39,26 @@ fn what_is_commented_out_in_the_example_can_be_used() {
         example().lines().map(|line| uncommented(line).unwrap_or_else(|| line.into())).collect();
     let config = load(&text.join("\n")).unwrap();
     assert_eq!(config.system.as_deref(), Some("production"));
+    assert!(config.listen.is_some() && config.alertmanager.is_some());
     assert_eq!(config.accounts["PRODUCTION"].max_leafnodes, Some(10));
     assert_eq!(config.connection.context.as_deref(), Some("production-system"));
+    let sink = config.sink.unwrap();
+    assert_eq!(sink.connection.user.as_deref(), Some("insights-sink"));
+    let default = SinkConfig::default();
+    assert_eq!(SinkConfig { connection: default.connection.clone(), ..sink }, default);
+}
+
+#[test]
+fn the_sink_knows_nothing_of_the_main_connection_and_its_password_may_come_from_the_environment() {
+    let text =
+        "[connection]\nservers = ['nats://main:1']\npassword = 'p'\n[sink]\nuser = 'u'\npassword = 'q'";
+    let file = || file::parse(Path::new("a.toml"), text).unwrap();
+    let flags = ConnectionOptions { servers: vec!["nats://flag:1".into()], ..ConnectionOptions::default() };
+    let sink = |over| Config::assemble(file(), over).unwrap().sink.unwrap().connection;
+    let of_file = sink(Overrides { flags, ..Overrides::default() });
+    assert_eq!((of_file.servers.len(), of_file.password), (0, Some("q".into())));
+    let of_environment = sink(Overrides { sink_password: Some("r".into()), ..Overrides::default() });
+    assert_eq!(of_environment.password, Some("r".into()));
 }
 
 #[test]

@@ -18,6 +18,14 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// A text that looks like a fingerprint as one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (text.len() == 2 * FINGERPRINT_BYTES && digits(text)).then(|| Self(text.to_owned()))
+    }
+}
+
 /// Bytes of the digest that are kept: 2^64 findings before two are likely to collide.
 const FINGERPRINT_BYTES: usize = 16;
 

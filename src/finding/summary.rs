@@ -56,6 +56,9 @@ pub struct EpochSummary {
     pub scanned: Scanned,
     /// What it cost.
     pub cost: SummaryCost,
+    /// How the sink does; only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<SinkStatus>,
     /// Anything else that was incomplete, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -217,4 +220,26 @@ pub struct SummaryCost {
     pub duplicates: u64,
     /// Messages to the agent's inbox that belonged to no open request.
     pub strangers: u64,
+}
+
+/// How the sink does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SinkStatus {
+    /// Whether it takes messages now.
+    pub connected: bool,
+    /// Beginnings, changes and ends of findings that it has not taken yet.
+    pub buffered: u64,
+    /// Those that were dropped because too many waited, since the agent started.
+    pub dropped: u64,
+    /// Messages that its stream acknowledged, since the agent started.
+    pub published: u64,
+    /// Attempts to store a message or a state that failed, since the agent started. All but messages that are too large
+    /// are tried again.
+    pub failed: u64,
+    /// What keeps it from working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Where the stream and the bucket differ from the configuration, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

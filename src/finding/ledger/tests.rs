@@ -66,6 +66,10 @@ fn a_severity_that_changed_is_no_end() {
         let open = warm.open().next().unwrap();
         assert_eq!((open.severity.as_str(), open.first_seen), ("critical", moment(1).at));
     }
+    // The message that should follow is lost.
+    assert_eq!(changed.said[0].why, Why::Succeeded);
+    warm.adopt(Finding::clone(&changed.said[0].finding), moment(2).at);
+    assert_eq!(warm.open().count(), 1);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::check::PolicySetting;
 use crate::finding::fingerprint;
 use crate::finding::script::{CHECK, Says, Sees, USERS, entity, judged, moment, origin, policy};
 use proptest::prelude::*;
@@ -170,6 +171,26 @@ fn a_severity_falls_only_after_as_many_epochs_as_an_end_takes() {
 fn the_findings_of_a_disabled_check_end_at_once() {
     let said = whys((1, 5), &[WARNS, (Says::Warns, Sees::Disabled), (Says::Clear, Sees::Disabled)]);
     assert_eq!(said[1..], [vec![Why::Ended], vec![Why::EndedAgain]]);
+}
+
+#[test]
+fn an_entity_that_is_not_judged_any_more_ends_at_once() {
+    let (ledger, _) = run(Ledger::default(), &[Says::Warns], Sees::All, 0, (1, 5));
+    let (origin, kept) = (origin("1"), policy(1, 5));
+    let off = PolicySetting { enabled: Some(false), ..kept };
+    let terms = Terms::plain(&origin);
+    let (_, step) = step(ledger, &judged(&[Says::Warns], Sees::All, &off), &terms, moment(1));
+    assert_eq!(step.said[0].why, Why::Ended);
+}
+
+#[test]
+fn a_short_sight_after_an_end_is_not_forgotten_as_a_turn() {
+    let epochs = [WARNS, WARNS, CLEAR, WARNS, CLEAR, WARNS, WARNS];
+    let mut ledger = Ledger::default();
+    for (epoch, (says, sees)) in (0..).zip(epochs) {
+        ledger = run(ledger, &[says], sees, epoch, (2, 1)).0;
+    }
+    assert_eq!(ledger.open().next().unwrap().flaps, 1);
 }
 
 #[test]
