@@ -3,7 +3,7 @@
 //! The requests are named one by one. A wider `$SYS.REQ.SERVER.*.*` would be shorter, but `RELOAD`, `KICK` and `LDM`
 //! have the same shape, and with them a stolen user could take a system down.
 
-use crate::config::Config;
+use crate::config::{Config, SinkConfig};
 use crate::snapshot::Endpoint;
 use std::fmt::Write;
 
@@ -37,6 +37,31 @@ impl Permissions {
     /// Those of an agent without a configuration file.
     pub fn defaults() -> Self {
         Self::for_config(&Config::default())
+    }
+
+    /// Those of the sink's user, for findings below `prefix`. Where the stream and the bucket exist already, it needs neither
+    /// `STREAM.CREATE`, `STREAM.NAMES` nor `INFO`.
+    pub fn for_sink(sink: &SinkConfig, prefix: &str) -> Self {
+        let SinkConfig { stream, bucket, connection, .. } = sink;
+        let publish = vec![
+            format!("{prefix}.>"),
+            format!("$KV.{bucket}.>"),
+            format!("$JS.API.STREAM.INFO.{stream}"),
+            format!("$JS.API.STREAM.INFO.KV_{bucket}"),
+            format!("$JS.API.STREAM.CREATE.{stream}"),
+            format!("$JS.API.STREAM.CREATE.KV_{bucket}"),
+            "$JS.API.STREAM.NAMES".into(),
+            "$JS.API.INFO".into(),
+            // To find out whether a message arrived whose acknowledgement did not.
+            format!("$JS.API.STREAM.MSG.GET.{stream}"),
+            // To erase findings that ended long ago.
+            format!("$JS.API.STREAM.PURGE.KV_{bucket}"),
+            // To read the bucket, and the flow control of that.
+            format!("$JS.API.CONSUMER.CREATE.KV_{bucket}"),
+            format!("$JS.API.CONSUMER.CREATE.KV_{bucket}.>"),
+            format!("$JS.FC.KV_{bucket}.>"),
+        ];
+        Self { publish, subscribe: vec![format!("{}.>", connection.inbox_prefix())] }
     }
 
     /// A user of the system account with these permissions, as nats-server's configuration writes it.
