@@ -66,10 +66,27 @@ impl Permissions {
 
     /// A user of the system account with these permissions, as nats-server's configuration writes it.
     pub fn for_nats_server(&self, user: &str, account: &str) -> String {
-        let mut text = format!(
+        format!(
             "# The least-privilege user of insights-agent, for the system account. Put the user into the list that\n\
-             # is there, and replace the password: `nats server passwd` makes a hash of one.\n\
-             accounts {{\n  {account} {{\n    users = [\n      {{\n        user: {user}\n        password: \
+             # is there, and replace the password: `nats server passwd` makes a hash of one.\n{}\
+             system_account: {}\n",
+            self.account(user, account, ""),
+            quoted(account)
+        )
+    }
+
+    /// A user of an ordinary account with JetStream, as nats-server's configuration writes it.
+    pub fn for_nats_server_sink(&self, user: &str, account: &str) -> String {
+        format!(
+            "# The least-privilege user of the sink of insights-agent, for an ordinary account with JetStream. Replace the\n\
+             # password: `nats server passwd` makes a hash of one.\n{}",
+            self.account(user, account, "    jetstream: enabled\n")
+        )
+    }
+
+    fn account(&self, user: &str, account: &str, settings: &str) -> String {
+        let mut text = format!(
+            "accounts {{\n  {account} {{\n{settings}    users = [\n      {{\n        user: {user}\n        password: \
              \"REPLACE_ME\"\n        permissions {{\n",
             account = quoted(account),
             user = quoted(user),
@@ -81,7 +98,7 @@ impl Permissions {
             }
             let _ = writeln!(text, "            ]\n          }}");
         }
-        let _ = writeln!(text, "        }}\n      }}\n    ]\n  }}\n}}\nsystem_account: {}", quoted(account));
+        let _ = writeln!(text, "        }}\n      }}\n    ]\n  }}\n}}");
         text
     }
 
@@ -94,7 +111,7 @@ impl Permissions {
                 let _ = write!(text, " \\\n  {flag} {}", in_shell(subject));
             }
         }
-        let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > insights.creds");
+        let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > {user}.creds");
         text
     }
 }

@@ -93,6 +93,30 @@ async fn a_sink_that_comes_late_still_knows_when_it_began() {
     assert_running(again);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_agent_has_sent_all_and_foreign_values_are_left_alone() {
+    let cluster =
+        Cluster::config(1).jetstream().account(sink_account()).account(tenant("FULL")).start().await;
+    let reader = Reader::new(&cluster, "INSIGHTS/reader").await;
+    let config = async_nats::jetstream::kv::Config { bucket: "INSIGHTS_STATE".into(), ..Default::default() };
+    let store = reader.context.create_key_value(config).await.unwrap();
+    let foreign = "0123456789abcdef0123456789abcdef";
+    store.put(foreign, "{\"status\":\"firing\"}".into()).await.unwrap();
+    store.put("lease", "somebody".into()).await.unwrap();
+    let _clients = fill(&cluster, "FULL").await;
+    let mut heard = Findings::subscribe(&cluster).await;
+    let mut agent = start(&cluster, &table(&cluster, "INSIGHTS/sink"));
+    heard.wait_for(SOON, |m| m.is_epoch() && m.json["sink"]["published"].as_u64() > Some(1)).await;
+    agent.terminate();
+    assert!(agent.wait(SOON).await.success(), "{}", agent.stderr());
+    let last = heard.history().into_iter().rfind(crate::support::Message::is_epoch).unwrap();
+    let all = reader.stream("INSIGHTS").await.unwrap();
+    assert_eq!(all.last().unwrap().id(), last.header("Nats-Msg-Id"), "{}", agent.stderr());
+    assert_eq!(&*store.get(foreign).await.unwrap().unwrap(), b"{\"status\":\"firing\"}");
+    assert_eq!(&*store.get("lease").await.unwrap().unwrap(), b"somebody");
+    assert_eq!(agent.stderr().matches("holds something that is left alone").count(), 1, "{}", agent.stderr());
+}
+
 fn assert_running(mut agent: Agent) {
     assert!(agent.is_running(), "{}", agent.stderr());
 }
