@@ -32,7 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let done = course.shared.lock().published;
         match course.session(connects).await {
             Ok(()) => return,
-            Err(error) => course.failed(error.explained(&course.connection)),
+            Err(error) => course.failed(&error.explained(&course.connection)),
         }
         if course.shared.lock().published > done {
             wait = RETRY.0;
@@ -148,7 +148,7 @@ impl Course {
     }
 
     /// Notes that nothing more is taken, and tells why, once.
-    fn failed(&mut self, error: SinkError) {
+    fn failed(&mut self, error: &SinkError) {
         let error = error.to_string();
         let mut inner = self.shared.lock();
         inner.places = None;
