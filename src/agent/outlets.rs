@@ -1,6 +1,8 @@
 //! Where the outcome of an epoch goes.
 
-use super::tell::tell;
+use super::alerts::Alerts;
+use super::tell::{Lasting, tell, tell_unpublished};
+use super::vitals::Vitals;
 use super::{Report, now};
 use crate::config::Config;
 use crate::finding::{EpochSummary, Finding, Status, Why};
@@ -22,15 +24,26 @@ pub struct Current {
 
 /// Everything that an epoch's outcome goes to.
 pub(super) struct Outlets {
+    vitals: Vitals,
     publisher: Publisher,
+    /// Messages that could not be published.
+    unpublished: Lasting,
+    alerts: Option<Alerts>,
     sink: Option<Sink>,
     current: watch::Sender<Option<Arc<Current>>>,
 }
 
 impl Outlets {
-    pub(super) fn new(connection: &Connection, sink: Option<Sink>, config: &Config) -> Self {
-        let publisher = Publisher::new(connection, &config.subject_prefix);
-        Self { publisher, sink, current: watch::Sender::new(None) }
+    pub(super) fn new(connection: &Connection, sink: Option<Sink>, config: &Config, vitals: &Vitals) -> Self {
+        let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
+        Self {
+            vitals: vitals.clone(),
+            publisher: Publisher::new(connection, &config.subject_prefix),
+            unpublished: Lasting::default(),
+            alerts: config.alertmanager.as_ref().map(alerts),
+            sink,
+            current: watch::Sender::new(None),
+        }
     }
 
     /// Findings of earlier runs that the sink has come to know of since the last call.
@@ -39,36 +52,47 @@ impl Outlets {
     }
 
     /// The state after the last epoch; none before the first one has ended.
-    #[expect(dead_code, reason = "for those who are asked for the present state")]
     pub(super) fn current(&self) -> watch::Receiver<Option<Arc<Current>>> {
         self.current.subscribe()
     }
 
     /// Hands out an epoch's outcome. `within` is what publishing may take.
-    pub(super) async fn deliver(&mut self, report: &Report, system_account: &str, within: Duration) {
+    pub(super) async fn deliver(&mut self, report: &mut Report, system_account: &str, within: Duration) {
         tell(report);
-        let sink = self.sink.as_ref().map(Sink::status);
-        let summary = Arc::new(EpochSummary { sink, ..report.summary.clone() });
-        let errors = self.publisher.epoch(system_account, &report.said, &summary, within).await;
-        for error in errors {
-            tracing::error!("{error}");
-        }
-        if let Some(sink) = &self.sink {
-            sink.deliver(&report.said, &summary, system_account, now());
-        }
+        report.summary.sink = self.sink.as_ref().map(Sink::status);
         let open = report
             .said
             .iter()
             .filter(|said| said.finding.status == Status::Firing && said.why != Why::EndedAgain)
             .map(|said| Arc::clone(&said.finding))
             .collect();
-        self.current.send_replace(Some(Arc::new(Current { summary, open })));
+        let current = Arc::new(Current { summary: Arc::new(report.summary.clone()), open });
+        self.current.send_replace(Some(Arc::clone(&current)));
+        // Alertmanager and the sink have connections of their own, whatever becomes of this one.
+        if let Some(alerts) = &self.alerts {
+            alerts.epoch_ended(report);
+        }
+        if let Some(sink) = &self.sink {
+            sink.deliver(&report.said, &current.summary, system_account, now());
+        }
+        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, within).await;
+        self.vitals.epoch_ended(report, &current, errors.len());
+        let first = errors.first().map(ToString::to_string);
+        tell_unpublished(&mut self.unpublished, errors.len(), first);
     }
 
-    /// Gives those who have something left to send this long for it.
-    pub(super) async fn finish(&mut self, within: Duration) {
-        if let Some(sink) = &mut self.sink {
-            sink.finish(within).await;
-        }
+    /// Lets what is under way be sent within this time.
+    pub(super) async fn close(self, within: Duration) {
+        let alerts = async {
+            if let Some(alerts) = self.alerts {
+                alerts.close(within).await;
+            }
+        };
+        let sink = async {
+            if let Some(mut sink) = self.sink {
+                sink.finish(within).await;
+            }
+        };
+        tokio::join!(alerts, sink);
     }
 }

@@ -1,7 +1,7 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
 use super::sink::{PASSWORD_VARIABLE, SinkConfig};
-use super::{DEFAULT_EPOCH, DEFAULT_SUBJECT_PREFIX};
+use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX, alertmanager};
 use crate::check::Entry;
 use crate::checks::catalogue;
 use crate::connection::{DEFAULT_INBOX_PREFIX, DEFAULT_NAME, DEFAULT_SERVER, DEFAULT_TIMEOUT};
@@ -22,7 +22,9 @@ pub fn example() -> String {
 
 fn head() -> String {
     let epoch = humantime::format_duration(DEFAULT_EPOCH);
+    let grace = humantime::format_duration(DEFAULT_GRACE);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
+    let alertmanager_timeout = humantime::format_duration(alertmanager::DEFAULT_TIMEOUT);
     let SinkConfig { stream, bucket, replicas, max_age, max_bytes, storage, buffer, .. } =
         SinkConfig::default();
     let (max_age, storage) = (humantime::format_duration(max_age), storage.as_str());
@@ -45,6 +47,9 @@ subject_prefix = "{DEFAULT_SUBJECT_PREFIX}"
 
 # How the log is written: "text" or "json".
 log_format = "text"
+
+# Where /metrics, /livez and /readyz are served over HTTP. Default: nowhere.
+# listen = "127.0.0.1:7778"
 
 # How to reach the system account. The options are those of the nats CLI.
 [connection]
@@ -76,6 +81,25 @@ tls_first = false
 # Checks that need those that are not listed are unknown.
 connections = "all"
 
+# Where alerts are sent: every open finding to every one of these Alertmanagers, in every epoch.
+# [alertmanager]
+# Their bases, with a path prefix where they have one. There is no default.
+# urls = ["http://alertmanager:9093"]
+# How long one request may take.
+# timeout = "{alertmanager_timeout}"
+# Labels that every alert gets beside its own.
+# labels = {{ env = "production" }}
+# A login, if one is asked for. The file with the password is read anew for each request.
+# user = "insights"
+# password_file = "/etc/insights/alertmanager.password"
+#     or: password = "..."
+#     or, without a user, a bearer token: token_file = "/etc/insights/alertmanager.token"
+# The authority to trust (PEM) instead of the platform's.
+# tls_ca = "/etc/insights/alertmanager-ca.crt"
+# Whether the agent answers requests, as the micro service `insights` on insights.api.>.
+[api]
+enabled = true
+
 # Limits of accounts that live in a server's configuration file, which the monitoring API does not show. Without
 # them, checks of these limits are unknown for such accounts.
 # [accounts.PRODUCTION]
@@ -102,13 +126,26 @@ connections = "all"
 # Beginnings, changes and ends of findings that are kept while the sink cannot be reached; the oldest go first.
 # buffer = {buffer}
 
-# Checks. Each can be disabled, given another severity ("info", "warning", "critical") and other thresholds, and
-# its thresholds can be narrowed to some entities; the last override that matches holds, and `*` stands for any
-# characters:
+# Servers that leave in order. What may be because of one does not begin for this long after it said so, nor for this
+# long after it came back; "0s" switches that off.
+[maintenance]
+grace = "{grace}"
+
+# Findings that are known and not to be published until a given time. Every pattern that is given must match, and `*`
+# stands for any characters. Any of: check, severity, account, cluster, server, user, stream, entity.
+# [[silence]]
+# match = {{ check = "USER_002", account = "BATCH" }}
+# reason = "the nightly import opens a connection for each file until it is rewritten"
+# until = 2026-12-01T08:00:00Z
+
+# Checks. Each can be disabled, and given another severity ("info", "warning", "critical"), which then holds for all of
+# its findings. A finding begins when the bad state was seen in `for` epochs in a row, and ends when it was seen to be
+# over in `keep` epochs in a row. All of that and the thresholds can be narrowed to some entities; the last override
+# that matches holds, and `*` stands for any characters:
 #
 #     [[checks.ID.override]]
-#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server
-#     THRESHOLD = VALUE
+#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server, stream
+#     THRESHOLD = VALUE                                     # also: enabled, severity, for, keep
 "#
     )
 }

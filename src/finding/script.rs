@@ -111,7 +111,7 @@ pub(crate) fn policy(for_epochs: u64, keep: u64) -> PolicySetting {
 pub(crate) fn told(epochs: &[[Says; 3]]) -> Vec<Vec<Said>> {
     let (origin, mut ledger, mut all) = (origin("1"), Ledger::default(), Vec::new());
     for (epoch, says) in (0..).zip(epochs) {
-        let terms = Terms { origin: &origin, at_once: false };
+        let terms = Terms::plain(&origin);
         let judged = judged(says, Sees::All, &PolicySetting::default());
         let (next, step) = step(ledger, &judged, &terms, moment(epoch));
         ledger = next;
@@ -133,6 +133,11 @@ pub(crate) fn summary(epoch: u64) -> Arc<EpochSummary> {
         coverage_omitted: None,
         checks: CheckCounts::default(),
         findings: FindingCounts::default(),
+        silenced: Vec::new(),
+        silenced_omitted: None,
+        maintenance: Vec::new(),
+        maintenance_omitted: None,
+        config: None,
         scanned: Scanned::default(),
         cost: SummaryCost::default(),
         sink: None,

@@ -40,7 +40,8 @@ async fn fill(cluster: &Cluster, name: &str) -> Vec<async_nats::Client> {
 
 /// The account of the sink: the least user, and one that may do everything.
 fn sink_account() -> Account {
-    let Permissions { publish, subscribe } = Permissions::for_sink(&SinkConfig::default(), "insights.checks");
+    let Permissions { publish, subscribe, .. } =
+        Permissions::for_sink(&SinkConfig::default(), "insights.checks");
     Account::new("INSIGHTS").jetstream().restricted_user("sink", &publish, &subscribe).user("reader")
 }
 

@@ -11,7 +11,7 @@ fn least() -> Permissions {
 
 /// What the summary says is wrong where the sink's user lacks a subject.
 async fn told_without(subject: &str, account: impl Fn(Account) -> Account) -> String {
-    let Permissions { publish, subscribe } = least();
+    let Permissions { publish, subscribe, .. } = least();
     let less =
         |list: Vec<String>| -> Vec<String> { list.into_iter().filter(|known| known != subject).collect() };
     let (publish, mut subscribe) = (less(publish), less(subscribe));
@@ -63,7 +63,7 @@ async fn who_finds_stream_and_bucket_need_not_create_them() {
     let creates = |subject: &String| {
         subject.contains("STREAM.CREATE") || subject == "$JS.API.STREAM.NAMES" || subject == "$JS.API.INFO"
     };
-    let Permissions { mut publish, subscribe } = least();
+    let Permissions { mut publish, subscribe, .. } = least();
     publish.retain(|subject| !creates(subject));
     let account = Account::new("INSIGHTS").jetstream().restricted_user("sink", &publish, &subscribe);
     let account = account.restricted_user("maker", &least().publish, &least().subscribe).user("reader");

@@ -58,8 +58,9 @@ impl Identities {
             identities.logins.insert(login, Login::Creds(path));
         };
         save(&system, system.user("admin", &UserClaims::default()).unwrap());
-        let Permissions { publish, subscribe } = Permissions::defaults();
-        let least = UserClaims { publish, subscribe, ..UserClaims::default() };
+        let allowed = Permissions::defaults();
+        let (subscribe, responses) = (allowed.subscriptions(), allowed.answers());
+        let least = UserClaims { publish: allowed.publish, subscribe, responses, ..UserClaims::default() };
         save(&system, system.user("insights", &least).unwrap());
         let mut accounts = Vec::new();
         for wanted in tenants {
@@ -108,16 +109,14 @@ impl Identities {
             FileUser {
                 user: name.into(),
                 password,
+                subscribe: permissions.subscriptions(),
+                responses: permissions.answers(),
                 publish: permissions.publish,
-                subscribe: permissions.subscribe,
             }
         };
         let mut accounts = vec![FileAccount {
             name: "SYS".into(),
-            users: vec![
-                user("SYS", "admin", Permissions { publish: vec![], subscribe: vec![] }),
-                user("SYS", "insights", Permissions::defaults()),
-            ],
+            users: vec![user("SYS", "admin", everything()), user("SYS", "insights", Permissions::defaults())],
             exports: vec![file_export(tenants)],
             ..FileAccount::default()
         }];
@@ -127,7 +126,11 @@ impl Identities {
                 let plain = claims.subs == -1 && !claims.bearer;
                 assert!(plain, "user limits and bearer users exist in operator mode only");
                 let (publish, subscribe) = (claims.publish.clone(), claims.subscribe.clone());
-                account.users.push(user(&wanted.name, name, Permissions { publish, subscribe }));
+                account.users.push(user(
+                    &wanted.name,
+                    name,
+                    Permissions { publish, subscribe, asked_on: vec![] },
+                ));
             }
             for imports in &wanted.imports {
                 let subject = match imports {
@@ -212,6 +215,11 @@ fn file_export(tenants: &[Account]) -> FileExport {
         };
     }
     FileExport { subject: EVERYTHING.into(), account_token_position: None, accounts }
+}
+
+/// Permissions of a user who may do everything.
+fn everything() -> Permissions {
+    Permissions { publish: vec![], subscribe: vec![], asked_on: vec![] }
 }
 
 fn limit_file_account(account: &mut FileAccount, limits: AccountLimits) {

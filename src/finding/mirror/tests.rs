@@ -164,7 +164,7 @@ proptest! {
                 .map(|finding| (finding.fingerprint.clone(), finding.first_seen))
                 .collect();
             let origin = origin(&run.to_string());
-            let terms = Terms { origin: &origin, at_once: false };
+            let terms = Terms::plain(&origin);
             let judged = judged(&[*a, *b, *c], Sees::All, &PolicySetting::default());
             let (next, step) = step(ledger, &judged, &terms, now);
             ledger = next;
