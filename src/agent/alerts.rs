@@ -102,7 +102,13 @@ impl Instance {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                changed = updates.changed() => if changed.is_err() { return },
+                changed = updates.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // It is taken at the beginning of the loop.
+                    updates.mark_changed();
+                }
                 () = wake => {}
             }
         }
