@@ -17,6 +17,7 @@ use crate::http::serve::BindError;
 use crate::nats::connect::ConnectError;
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::SelfTestError;
+use crate::nats::sink::Sink;
 use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
@@ -86,12 +87,23 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         Some(address) => Some(vitals.serve(address).await?),
         None => None,
     };
+    let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
     let started = tokio::select! {
         () = stop.cancelled() => None,
         looker = start(&config, &vitals) => Some(looker),
     };
     if let Some(mut looker) = started {
-        let mut outlets = Outlets::new(looker.connection(), &config, &vitals);
+        if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
+            let known =
+                unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
+            match known.flatten() {
+                Some(known) => looker.adopt(known),
+                None => tracing::warn!(
+                    "the sink has not answered; what it knows of earlier runs is taken in when it does"
+                ),
+            }
+        }
+        let mut outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
         vitals.metrics().set_leader(true);
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
         watch(&config, &vitals, &mut looker, &mut outlets, &stop).await;
@@ -136,12 +148,13 @@ async fn watch(
     while !stop.is_cancelled() {
         vitals.progress(Duration::ZERO);
         let within = config.epoch.mul_f64(GATHER_SHARE);
+        looker.adopt(outlets.late());
         let epoch = looker.epoch(&schedule, within, config.epoch);
-        let Some(report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
+        let Some(mut report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
             return;
         };
         let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
-        let delivery = outlets.deliver(&report, looker.system_account(), left);
+        let delivery = outlets.deliver(&mut report, looker.system_account(), left);
         if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
             return;
         }

@@ -138,6 +138,17 @@ pub enum Partial {
     CannotFire,
 }
 
+/// What a server that leaves in order, or comes back, can make look bad for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disturbed {
+    /// Nothing: a finding that begins then is as true as at any other time.
+    Never,
+    /// What is or lives on that server.
+    Own,
+    /// Whatever is of its cluster, or of no cluster.
+    Cluster,
+}
+
 /// Identity, texts and needs of a check.
 #[derive(Debug)]
 pub struct Meta {

@@ -1,7 +1,7 @@
 //! Options of every command.
 
 use crate::config::{self, Config, ConfigError, LogFormat, Overrides};
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, Secret};
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,7 +42,11 @@ impl GlobalArgs {
     /// Together with the connection options of the environment and of flags.
     pub(super) fn with(self, (environment, flags): (ConnectionOptions, ConnectionOptions)) -> Settings {
         let Self { config, epoch, subject_prefix, listen, log_format, log_level } = self;
-        let overrides = Overrides { epoch, subject_prefix, log_format, listen, environment, flags };
+        let sink_password =
+            std::env::var(config::SINK_PASSWORD_VARIABLE).ok().filter(|text| !text.is_empty());
+        let sink_password = sink_password.map(Secret::from);
+        let overrides =
+            Overrides { epoch, subject_prefix, log_format, listen, environment, flags, sink_password };
         Settings { file: config, log_level, overrides }
     }
 }

@@ -1,6 +1,7 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
-use super::{DEFAULT_EPOCH, DEFAULT_SUBJECT_PREFIX, alertmanager};
+use super::sink::{PASSWORD_VARIABLE, SinkConfig};
+use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX, alertmanager};
 use crate::check::Entry;
 use crate::checks::catalogue;
 use crate::connection::{DEFAULT_INBOX_PREFIX, DEFAULT_NAME, DEFAULT_SERVER, DEFAULT_TIMEOUT};
@@ -21,8 +22,12 @@ pub fn example() -> String {
 
 fn head() -> String {
     let epoch = humantime::format_duration(DEFAULT_EPOCH);
+    let grace = humantime::format_duration(DEFAULT_GRACE);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
     let alertmanager_timeout = humantime::format_duration(alertmanager::DEFAULT_TIMEOUT);
+    let SinkConfig { stream, bucket, replicas, max_age, max_bytes, storage, buffer, .. } =
+        SinkConfig::default();
+    let (max_age, storage) = (humantime::format_duration(max_age), storage.as_str());
     format!(
         r#"# Configuration of insights-agent. Everything that is set here is the default.
 # A flag wins over the environment, the environment over this file, this file over the default.
@@ -99,13 +104,45 @@ connections = "all"
 # max_subscriptions = 50000
 # max_leafnodes = 10
 
-# Checks. Each can be disabled, given another severity ("info", "warning", "critical") and other thresholds, and
-# its thresholds can be narrowed to some entities; the last override that matches holds, and `*` stands for any
-# characters:
+# Where findings are kept with JetStream, over a connection of its own to an ordinary account: a stream of all messages,
+# and a bucket with the last state of each finding. Without this table there is none. The keys of [connection] are
+# known here too; nothing that is set there, in the environment or by flags holds here.
+# [sink]
+# servers = ["{DEFAULT_SERVER}"]
+# creds = "/etc/insights/sink.creds"
+# user = "insights-sink"
+# password = "..."           # better: {PASSWORD_VARIABLE} in the environment
+# What is missing is created with these settings; what exists is never altered, and it is told where it differs.
+# stream = "{stream}"
+# bucket = "{bucket}"
+# replicas = {replicas}
+# storage = "{storage}"           # or "memory"
+# How long the stream keeps messages ("0s": for ever), and how many bytes of them (0: any number).
+# max_age = "{max_age}"
+# max_bytes = {max_bytes}
+# Beginnings, changes and ends of findings that are kept while the sink cannot be reached; the oldest go first.
+# buffer = {buffer}
+
+# Servers that leave in order. What may be because of one does not begin for this long after it said so, nor for this
+# long after it came back; "0s" switches that off.
+[maintenance]
+grace = "{grace}"
+
+# Findings that are known and not to be published until a given time. Every pattern that is given must match, and `*`
+# stands for any characters. Any of: check, severity, account, cluster, server, user, stream, entity.
+# [[silence]]
+# match = {{ check = "USER_002", account = "BATCH" }}
+# reason = "the nightly import opens a connection for each file until it is rewritten"
+# until = 2026-12-01T08:00:00Z
+
+# Checks. Each can be disabled, and given another severity ("info", "warning", "critical"), which then holds for all of
+# its findings. A finding begins when the bad state was seen in `for` epochs in a row, and ends when it was seen to be
+# over in `keep` epochs in a row. All of that and the thresholds can be narrowed to some entities; the last override
+# that matches holds, and `*` stands for any characters:
 #
 #     [[checks.ID.override]]
-#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server
-#     THRESHOLD = VALUE
+#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server, stream
+#     THRESHOLD = VALUE                                     # also: enabled, severity, for, keep
 "#
     )
 }

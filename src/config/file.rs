@@ -1,8 +1,12 @@
 //! The configuration file.
 
 use super::checks::{self, CheckSettings};
+use super::sink::{self, SinkConfig};
 use super::tree::{Key, Node, Source, in_order, name};
-use super::{Alertmanager, ConfigError, ListConnections, LogFormat, alertmanager, connection, listen, value};
+use super::{
+    Alertmanager, ConfigError, ListConnections, LogFormat, alertmanager, connection, listen, maintenance,
+    silence, value,
+};
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
 use std::collections::BTreeMap;
@@ -21,6 +25,9 @@ const KEYS: &[&str] = &[
     "gather",
     "alertmanager",
     "accounts",
+    "maintenance",
+    "silence",
+    "sink",
     "checks",
 ];
 const GATHER_KEYS: &[&str] = &["connections"];
@@ -39,6 +46,9 @@ pub(super) struct File {
     pub(super) list_connections: ListConnections,
     pub(super) alertmanager: Option<Alertmanager>,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
+    pub(super) grace: Option<Duration>,
+    pub(super) silences: silence::Read,
+    pub(super) sink: Option<SinkConfig>,
     pub(super) checks: CheckSettings,
 }
 
@@ -75,6 +85,9 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "gather" => read.list_connections = gather(source, key, node)?,
             "alertmanager" => read.alertmanager = Some(alertmanager::read(source, key, node)?),
             "accounts" => read.accounts = accounts(source, key, node)?,
+            "maintenance" => read.grace = Some(maintenance::read(source, key, node)?),
+            "silence" => read.silences = silence::read(source, key, node)?,
+            "sink" => read.sink = Some(sink::read(source, key, node)?),
             "checks" => read.checks = checks::read(source, key, node)?,
             _ => return Err(source.unknown(key, "at the top of the file", KEYS)),
         }

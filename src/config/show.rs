@@ -1,13 +1,15 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Alertmanager, Config, ListConnections, LogFormat};
+use super::{Alertmanager, Config, ListConnections, LogFormat, SinkConfig};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
+use crate::finding::{Matcher, Silence};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use time::OffsetDateTime;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -26,7 +28,32 @@ struct Shown<'a> {
     alertmanager: Option<&'a Alertmanager>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
+    maintenance: ShownMaintenance,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silence: Vec<ShownSilence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<&'a SinkConfig>,
     checks: BTreeMap<&'static str, ShownCheck>,
+}
+
+#[derive(Serialize)]
+struct ShownMaintenance {
+    grace: String,
+}
+
+#[derive(Serialize)]
+struct ShownSilence<'a> {
+    reason: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    until: OffsetDateTime,
+    #[serde(rename = "match")]
+    matcher: &'a Matcher,
+}
+
+impl<'a> From<&'a Silence> for ShownSilence<'a> {
+    fn from(Silence { matcher, silenced }: &'a Silence) -> Self {
+        Self { reason: &silenced.reason, until: silenced.until, matcher }
+    }
 }
 
 #[derive(Serialize)]
@@ -93,6 +120,9 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         gather: ShownGather { connections: config.list_connections },
         alertmanager: config.alertmanager.as_ref(),
         accounts: &config.accounts,
+        maintenance: ShownMaintenance { grace: humantime::format_duration(config.grace).to_string() },
+        silence: config.silences.0.iter().map(ShownSilence::from).collect(),
+        sink: config.sink.as_ref(),
         checks,
     })
 }

@@ -2,7 +2,8 @@
 //!
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
-//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them. [`load`] is for the demo, [`stage`] for
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them; [`sink`] keeps them with JetStream,
+//! over a connection of its own. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
 pub mod ask;
@@ -20,6 +21,7 @@ pub mod load;
 pub mod permissions;
 pub mod publish;
 pub mod selftest;
+pub mod sink;
 pub mod stage;
 mod tls;
 mod urls;
