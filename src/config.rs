@@ -1,6 +1,7 @@
 //! The configuration: flags, then the environment, then the file, then defaults.
 
 mod alertmanager;
+mod api;
 mod checks;
 mod connection;
 mod error;
@@ -8,6 +9,7 @@ mod example;
 mod file;
 mod listen;
 mod maintenance;
+mod reload;
 mod show;
 mod silence;
 mod sink;
@@ -18,11 +20,13 @@ mod value;
 mod tests;
 
 pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
+pub use api::Api;
 pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
 pub use listen::listen;
 pub use maintenance::DEFAULT_GRACE;
+pub use reload::reload;
 pub use show::show;
 pub use sink::{PASSWORD_VARIABLE as SINK_PASSWORD_VARIABLE, SinkConfig, SinkStorage};
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
@@ -68,6 +72,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where alerts are sent; none for nowhere.
     pub alertmanager: Option<Alertmanager>,
+    /// Whether the agent answers requests.
+    pub api: Api,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// How long a server that left in order, or came back, is an explanation; zero for not at all.
@@ -124,6 +130,7 @@ impl Config {
             list_connections: file.list_connections,
             listen: over.listen.or(file.listen),
             alertmanager: file.alertmanager,
+            api: file.api,
             accounts: file.accounts,
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
@@ -184,6 +191,7 @@ impl Default for Config {
             list_connections: ListConnections::default(),
             listen: None,
             alertmanager: None,
+            api: Api::default(),
             accounts: BTreeMap::new(),
             grace: DEFAULT_GRACE,
             silences: Silences::default(),

@@ -19,7 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connection", &[]),
     ("http", &["admin", "connection"]),
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
-    ("permissions", &["config", "snapshot"]),
+    ("api", &["check", "checks", "config", "finding", "snapshot", "text"]),
+    ("permissions", &["api", "config", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
     ("nats", &["config", "connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
@@ -27,6 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "admin",
             "alertmanager",
+            "api",
             "check",
             "checks",
             "config",
@@ -60,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "agent",
+            "api",
             "check",
             "checks",
             "config",
@@ -76,8 +79,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] =
-    &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "admin", "alertmanager"];
+const PURE: &[&str] = &[
+    "wire",
+    "snapshot",
+    "check",
+    "checks",
+    "finding",
+    "text",
+    "epoch",
+    "simulate",
+    "admin",
+    "alertmanager",
+    "api",
+];
 
 const IMPURE: &[&str] = &[
     "tokio",

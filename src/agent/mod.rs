@@ -4,12 +4,15 @@ mod alerts;
 mod ending;
 mod look;
 mod outlets;
+mod reload;
 mod schedule;
+mod serve;
 mod tell;
 mod vitals;
 
 pub use ending::ENDS_WITHIN;
 pub use outlets::Current;
+pub use reload::{Read, Reloads};
 
 use crate::config::Config;
 use crate::finding::{EpochSummary, Finding, Said, Why};
@@ -22,10 +25,11 @@ use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
+use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
 
@@ -77,22 +81,22 @@ pub enum AgentError {
 }
 
 /// Runs until `stop`: each epoch gathers, judges and publishes. What keeps it from starting is logged as one sentence and
-/// tried again, ever more rarely; but for an address that cannot be listened on, which ends it. After `stop` it ends
-/// within [`ENDS_WITHIN`].
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    let config = Arc::new(config);
+/// tried again, ever more rarely; but for an address that cannot be listened on, which ends it. When `reloads` is asked for,
+/// the configuration is read again between two epochs. After `stop` it ends within [`ENDS_WITHIN`].
+pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) -> Result<(), AgentError> {
+    reload::warn(&config);
     let ending = Ending::watch(&stop);
     let vitals = Vitals::new(config.epoch);
     let _served = match config.listen {
         Some(address) => Some(vitals.serve(address).await?),
         None => None,
     };
-    let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
     let started = tokio::select! {
         () = stop.cancelled() => None,
-        looker = start(&config, &vitals) => Some(looker),
+        started = start(Arc::new(config), &mut reloads, &vitals) => Some(started),
     };
-    if let Some(mut looker) = started {
+    if let Some((config, mut looker)) = started {
+        let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
         if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
             let known =
                 unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
@@ -103,13 +107,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
                 ),
             }
         }
-        let mut outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
+        let outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
+        let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
+        api.start(looker.connection()).await;
         vitals.metrics().set_leader(true);
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-        watch(&config, &vitals, &mut looker, &mut outlets, &stop).await;
+        let schedule = Schedule::new(config.epoch, now());
+        let mut watch = Watch { config, vitals, looker, outlets, reloads, schedule };
+        watch.until(&stop).await;
+        api.stop().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
-            outlets.close(ending.left()).await;
+            watch.outlets.close(ending.left()).await;
         }
     }
     tracing::info!("stopped");
@@ -117,53 +126,87 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
 }
 
 /// Tries until there is a connection with which the agent can work.
-async fn start(config: &Arc<Config>, vitals: &Vitals) -> Looker {
+async fn start(mut config: Arc<Config>, reloads: &mut Reloads, vitals: &Vitals) -> (Arc<Config>, Looker) {
     let mut wait = RETRY.0;
     loop {
         vitals.progress(config.connection.timeout() * START_TIMEOUTS);
-        let error = match Looker::start(Arc::clone(config), Purpose::Publish).await {
+        let error = match Looker::start(Arc::clone(&config), Purpose::Publish).await {
             Ok(looker) => {
                 vitals.connected(looker.connection().events());
-                return looker;
+                return (config, looker);
             }
             Err(error) => error.to_string(),
         };
         tracing::error!(retry_in = %humantime::format_duration(wait), "{error}");
         vitals.health().cannot_start(&error);
         vitals.progress(wait);
-        sleep(wait).await;
-        wait = (wait * 2).min(RETRY.1);
+        tokio::select! {
+            () = sleep(wait) => wait = (wait * 2).min(RETRY.1),
+            () = reloads.asked() => {
+                if let Some(new) = reloads.read_before_start(&config) {
+                    (config, wait) = (Arc::new(new), RETRY.0);
+                }
+                vitals.reloaded(reloads, &config);
+            }
+        }
     }
 }
 
-/// One epoch after the other. When `stop` comes, the one in flight is ended and published, as far as there is time.
-async fn watch(
-    config: &Config,
-    vitals: &Vitals,
-    looker: &mut Looker,
-    outlets: &mut Outlets,
-    stop: &CancellationToken,
-) {
-    let mut schedule = Schedule::new(config.epoch, now());
-    while !stop.is_cancelled() {
-        vitals.progress(Duration::ZERO);
-        let within = config.epoch.mul_f64(GATHER_SHARE);
-        looker.adopt(outlets.late());
-        let epoch = looker.epoch(&schedule, within, config.epoch);
-        let Some(mut report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
-            return;
-        };
-        let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
-        let delivery = outlets.deliver(&mut report, looker.system_account(), left);
-        if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
-            return;
+/// The running agent.
+struct Watch {
+    config: Arc<Config>,
+    vitals: Vitals,
+    looker: Looker,
+    outlets: Outlets,
+    reloads: Reloads,
+    schedule: Schedule,
+}
+
+impl Watch {
+    /// One epoch after the other. When `stop` comes, the one in flight is ended and published, as far as there is time.
+    async fn until(&mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            self.vitals.progress(Duration::ZERO);
+            let length = self.config.epoch;
+            self.looker.adopt(self.outlets.late());
+            let epoch = self.looker.epoch(&self.schedule, length.mul_f64(GATHER_SHARE), length);
+            let Some(mut report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
+                return;
+            };
+            let left = length.mul_f64(1.0 - GATHER_SHARE);
+            let delivery = self.outlets.deliver(&mut report, self.looker.system_account(), left);
+            if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
+                return;
+            }
+            self.looker.published();
+            self.wait(stop).await;
         }
-        looker.published();
-        let wait = schedule.next(now());
-        vitals.progress(wait);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = sleep(wait) => {}
+    }
+
+    /// Waits for the next epoch; meanwhile the configuration can be read again.
+    async fn wait(&mut self, stop: &CancellationToken) {
+        let ended = self.schedule;
+        let mut left = self.schedule.next(now());
+        let mut next = Instant::now() + left;
+        loop {
+            self.vitals.progress(left);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(next) => return,
+                () = self.reloads.asked() => {}
+            }
+            if let Some(new) = self.reloads.read(&self.config) {
+                let before = self.config.epoch;
+                self.config = Arc::new(new);
+                self.looker.configure(Arc::clone(&self.config));
+                if before != self.config.epoch {
+                    self.schedule = ended;
+                    left = self.schedule.next_of(self.config.epoch, now());
+                    next = Instant::now() + left;
+                }
+            }
+            self.looker.stale = self.reloads.stale();
+            self.vitals.reloaded(&self.reloads, &self.config);
         }
     }
 }

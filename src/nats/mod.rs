@@ -3,7 +3,7 @@
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
 //! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them; [`sink`] keeps them with JetStream,
-//! over a connection of its own. [`load`] is for the demo, [`stage`] for
+//! over a connection of its own; a [`service`] answers requests. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
 pub mod ask;
@@ -21,6 +21,7 @@ pub mod load;
 pub mod permissions;
 pub mod publish;
 pub mod selftest;
+pub mod service;
 pub mod sink;
 pub mod stage;
 mod tls;
