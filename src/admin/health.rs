@@ -70,6 +70,11 @@ impl Health {
         }))
     }
 
+    /// The length of an epoch.
+    pub fn epoch(&self) -> Duration {
+        self.state().epoch
+    }
+
     /// The length of an epoch has changed.
     pub fn set_epoch(&self, epoch: Duration) {
         self.state().epoch = epoch;

@@ -20,15 +20,15 @@ const PATH: &str = "/api/v2/alerts";
 /// Sends alerts. Dropping it leaves what was sent to end by itself.
 pub(super) struct Alerts {
     config: Alertmanager,
-    epoch: Duration,
+    vitals: Vitals,
     updates: watch::Sender<Option<Arc<Update>>>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Alerts {
-    /// Starts the tasks. `epoch` is the length of one.
-    pub(super) fn start(config: &Alertmanager, epoch: Duration, vitals: &Vitals) -> Self {
+    /// Starts the tasks.
+    pub(super) fn start(config: &Alertmanager, vitals: &Vitals) -> Self {
         vitals.metrics().set_alertmanagers(&config.urls);
         let updates = watch::Sender::new(None);
         let stop = CancellationToken::new();
@@ -43,13 +43,15 @@ impl Alerts {
             tokio::spawn(instance.run(updates.subscribe(), stop.clone()))
         };
         let tasks = config.urls.iter().map(start).collect();
-        Self { config: config.clone(), epoch, updates, stop, tasks }
+        Self { config: config.clone(), vitals: vitals.clone(), updates, stop, tasks }
     }
 
     /// Hands over an epoch of the leader; returns at once.
     pub(super) fn epoch_ended(&self, report: &Report) {
         let said = report.said.iter().map(|said| &*said.finding);
-        let update = update(said, &self.config.labels, now(), self.epoch);
+        // It may have changed since the start.
+        let epoch = self.vitals.health().epoch();
+        let update = update(said, &self.config.labels, now(), epoch);
         self.updates.send_replace(Some(Arc::new(update)));
     }
 

@@ -29,7 +29,7 @@ use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
 
@@ -115,10 +115,10 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
         let schedule = Schedule::new(config.epoch, now());
         let mut watch = Watch { config, vitals, looker, outlets, reloads, schedule };
         watch.until(&stop).await;
-        api.stop().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
-            watch.outlets.close(ending.left()).await;
+            let left = ending.left();
+            let _ = tokio::join!(timeout(left, api.stop()), watch.outlets.close(left));
         }
     }
     tracing::info!("stopped");

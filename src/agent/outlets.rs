@@ -35,7 +35,7 @@ pub(super) struct Outlets {
 
 impl Outlets {
     pub(super) fn new(connection: &Connection, sink: Option<Sink>, config: &Config, vitals: &Vitals) -> Self {
-        let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
+        let alerts = |alertmanager| Alerts::start(alertmanager, vitals);
         Self {
             vitals: vitals.clone(),
             publisher: Publisher::new(connection, &config.subject_prefix),

@@ -176,3 +176,20 @@ async fn what_ended_last_is_told_before_the_end() {
     assert!(agent.wait(SOON).await.success());
     assert!(fake.received().iter().any(|one| one.status == 200 && ended(one)), "{:?}", fake.received());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_silenced_is_not_sent() {
+    let cluster = shop(1).start().await;
+    let _clients = nearly_full(&cluster).await;
+    let fake = Fake::start(200).await;
+    let silence =
+        "[[silence]]\nmatch = { check = 'ACCOUNTS_001' }\nreason = 'known'\nuntil = 2999-01-01T00:00:00Z\n";
+    let mut agent = Agent::start(args(&cluster, &format!("{}\n{silence}", config(&[&fake.url()], ""))));
+    let mut findings = Findings::subscribe(&cluster).await;
+    findings.wait_for(SOON, |m| m.is_epoch() && m.json["findings"]["silenced"].as_u64() >= Some(1)).await;
+    findings.epochs(2, SOON).await;
+    // Whatever is left to be sent is sent at the end.
+    agent.terminate();
+    assert!(agent.wait(SOON).await.success());
+    assert!(fake.received().iter().all(|one| of(one).is_none()), "{:?}", fake.received());
+}
