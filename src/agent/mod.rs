@@ -7,6 +7,7 @@ mod outlets;
 mod reload;
 mod schedule;
 mod serve;
+mod systemd;
 mod tell;
 mod vitals;
 
@@ -91,6 +92,8 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
         Some(address) => Some(vitals.serve(address).await?),
         None => None,
     };
+    let _fed = systemd::feed_watchdog(&vitals);
+    systemd::ready();
     let started = tokio::select! {
         () = stop.cancelled() => None,
         started = start(Arc::new(config), &mut reloads, &vitals) => Some(started),
@@ -120,6 +123,9 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
             let left = ending.left();
             let _ = tokio::join!(timeout(left, api.stop()), watch.outlets.close(left));
         }
+    } else {
+        // It tells that the end has begun.
+        let _ = ending.await;
     }
     tracing::info!("stopped");
     Ok(())

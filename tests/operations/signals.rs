@@ -5,6 +5,7 @@ use crate::support::{Agent, Findings, eventually};
 use crate::{SOON, SOON_S, Served, args, shop};
 use futures_util::StreamExt;
 use std::time::Duration;
+use tokio::net::UnixDatagram;
 
 /// The bound is 5 s; the machine may be slow.
 const AT_MOST: Duration = Duration::from_secs(20);
@@ -115,4 +116,31 @@ async fn a_second_signal_ends_at_once() {
     agent.interrupt();
     // 128 and the number of the signal, which the orderly end would not have given.
     assert_eq!(agent.wait(AT_MOST).await.code(), Some(130));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn systemd_is_told_of_the_start_of_life_and_of_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let path = path.to_string_lossy().into_owned();
+    let variables = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "200000")];
+    let agent = Agent::start_with_env(["run", "--server", "nats://127.0.0.1:1"], &variables);
+    let told = async |wanted: &str| {
+        let mut buffer = [0; 256];
+        let wait = async {
+            while let Ok(length) = socket.recv(&mut buffer).await {
+                if buffer[..length].trim_ascii() == wanted.as_bytes() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, wait).await.unwrap_or_else(|_| panic!("{wanted} is not told"));
+    };
+    told("READY=1").await;
+    for _ in 0..3 {
+        told("WATCHDOG=1").await;
+    }
+    ends_in_order(agent).await;
+    told("STOPPING=1").await;
 }
