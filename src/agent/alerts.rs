@@ -1,5 +1,6 @@
 //! Alerts to Alertmanager: a task for each instance, so that one that hangs delays neither an epoch nor the others.
 
+use super::election::Office;
 use super::vitals::Vitals;
 use super::{Report, now};
 use crate::alertmanager::{Batch, Decision, Outcome, Queue, Update, update};
@@ -28,7 +29,7 @@ pub(super) struct Alerts {
 
 impl Alerts {
     /// Starts the tasks.
-    pub(super) fn start(config: &Alertmanager, vitals: &Vitals) -> Self {
+    pub(super) fn start(config: &Alertmanager, office: &Office, vitals: &Vitals) -> Self {
         vitals.metrics().set_alertmanagers(&config.urls);
         let updates = watch::Sender::new(None);
         let stop = CancellationToken::new();
@@ -36,6 +37,7 @@ impl Alerts {
             let instance = Instance {
                 url: url.clone(),
                 config: config.clone(),
+                office: office.clone(),
                 vitals: vitals.clone(),
                 poster: None,
                 last: None,
@@ -55,12 +57,6 @@ impl Alerts {
         self.updates.send_replace(Some(Arc::new(update)));
     }
 
-    /// Another agent leads: it tells of beginnings and ends from now on.
-    #[expect(dead_code, reason = "for the election")]
-    pub(super) fn stand_by(&self) {
-        self.updates.send_replace(None);
-    }
-
     /// Lets what has just begun or ended be sent within this time.
     pub(super) async fn close(self, within: Duration) {
         self.stop.cancel();
@@ -77,6 +73,7 @@ impl Alerts {
 struct Instance {
     url: String,
     config: Alertmanager,
+    office: Office,
     vitals: Vitals,
     /// None before the first request and after a failed one: files with certificates are read anew then.
     poster: Option<Poster>,
@@ -90,9 +87,14 @@ impl Instance {
         while !stop.is_cancelled() {
             self.take(&mut updates, &mut queue);
             let until = match queue.next(self.vitals.now()) {
-                Decision::Send(batch) => {
+                Decision::Send(batch) if self.office.holds() => {
                     self.send(&mut queue, &batch).await;
                     continue;
+                }
+                // Another agent leads, and tells of beginnings and ends from now on.
+                Decision::Send(_) => {
+                    queue = Queue::default();
+                    None
                 }
                 Decision::Wait { until, .. } => until,
             };
@@ -116,7 +118,7 @@ impl Instance {
         }
         self.take(&mut updates, &mut queue);
         while let Some(batch) = queue.last(self.vitals.now()) {
-            if self.send(&mut queue, &batch).await == Outcome::Failed {
+            if !self.office.holds() || self.send(&mut queue, &batch).await == Outcome::Failed {
                 break;
             }
         }
@@ -125,9 +127,8 @@ impl Instance {
     fn take(&self, updates: &mut watch::Receiver<Option<Arc<Update>>>, queue: &mut Queue) {
         let now = self.vitals.now();
         if updates.has_changed().unwrap_or_default() {
-            match &*updates.borrow_and_update() {
-                Some(update) => queue.update(update, now),
-                None => *queue = Queue::default(),
+            if let Some(update) = &*updates.borrow_and_update() {
+                queue.update(update, now);
             }
         }
         self.vitals.metrics().set_alerts_waiting(&self.url, queue.pending(now), queue.dropped());

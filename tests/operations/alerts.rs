@@ -193,3 +193,37 @@ async fn what_is_silenced_is_not_sent() {
     assert!(agent.wait(SOON).await.success());
     assert!(fake.received().iter().all(|one| of(one).is_none()), "{:?}", fake.received());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_agents_one_sends_and_the_other_when_it_has_gone() {
+    let cluster = shop(1).start().await;
+    let _clients = nearly_full(&cluster).await;
+    let fake = Fake::start(200).await;
+    // Told apart by a label: nothing else in an alert says who sent it.
+    let start = |name: &str| {
+        let path = cluster.dir().join(format!("{name}.toml"));
+        let more = format!("labels = {{ sender = {name:?} }}");
+        std::fs::write(&path, format!("name = {name:?}\n{}", config(&[&fake.url()], &more))).unwrap();
+        let path = path.to_string_lossy().into_owned();
+        cluster.agent_args().chain(["run", "--epoch", "1s", "--config", &path])
+    };
+    let by =
+        |name: &str, received: &Received| of(received).is_some_and(|alert| alert["labels"]["sender"] == name);
+    let mut first = Agent::start(start("first"));
+    fake.wait_for("the first sends", |one| by("first", one)).await;
+    let second = Served::start(start("second")).await;
+    second.until("/readyz", 200).await;
+    assert_eq!(second.sample("insights_leader").await, Some(0.0));
+    let so_far = fake.received().len();
+    let mut findings = Findings::subscribe(&cluster).await;
+    findings.epochs(3, SOON).await;
+    assert!(fake.received().len() > so_far);
+    assert!(!fake.received().iter().any(|one| by("second", one)), "a standby sent alerts");
+
+    first.terminate();
+    assert!(first.wait(SOON).await.success());
+    let so_far = fake.received().len();
+    fake.wait_for("the second sends", |one| by("second", one)).await;
+    second.sampled("insights_leader", |value| value == Some(1.0)).await;
+    assert!(!fake.received()[so_far..].iter().any(|one| by("first", one)));
+}
