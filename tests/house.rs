@@ -37,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["agent", "check", "finding"]),
+    ("watch", &["check", "finding", "report"]),
     (
         "demo",
         &[
@@ -68,12 +69,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
             "simulate",
             "snapshot",
+            "watch",
         ],
     ),
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] = &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "api"];
+const PURE: &[&str] =
+    &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "api", "watch"];
 
 const IMPURE: &[&str] = &[
     "tokio",

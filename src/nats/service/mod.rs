@@ -1,8 +1,8 @@
 //! A micro service of NATS (ADR-32): requests on subjects, discovery by `$SRV.PING`, `INFO` and `STATS`, errors in headers.
 //!
-//! The messages of discovery are those of the client library. Its own service (async-nats 0.51) is not used: the task that
-//! answers discovery ends for good at the first request whose reply subject the client refuses, such as `a..b`, which any
-//! client of the account can send; and a user that may not subscribe to discovery could not be asked at all.
+//! The messages of discovery are those of the client library. Its own service (async-nats 0.51) is not used: it answers
+//! discovery out of sight, so that a denied answer looks like any other denied publish, and its task ends for good, and
+//! untold, at the first answer that the client does not take, such as one above `max_payload`.
 
 mod discovery;
 mod requests;
