@@ -128,6 +128,6 @@ pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge at which the clock is read")]
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

@@ -2,7 +2,7 @@
 //!
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
-//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them, and
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them, [`recall`] asks for them, and
 //! a [`service`] answers requests. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
@@ -20,6 +20,7 @@ pub mod inbox;
 pub mod load;
 pub mod permissions;
 pub mod publish;
+pub mod recall;
 pub mod selftest;
 pub mod service;
 pub mod stage;

@@ -102,6 +102,11 @@ impl State {
         self.settled = true;
     }
 
+    /// Whether it is known what was open when the watching began.
+    pub const fn settled(&self) -> bool {
+        self.settled
+    }
+
     /// Takes in what was open when the watching began. It says nothing about whether an agent still lives.
     pub fn open(&mut self, row: Row) -> Option<Change> {
         self.finding(row, What::Open, OffsetDateTime::UNIX_EPOCH)
