@@ -12,8 +12,8 @@ use time::OffsetDateTime;
 
 /// How long what has ended is shown.
 const SHOW_ENDED: Duration = Duration::from_secs(120);
-/// Lines above the table and below it.
-const AROUND: usize = 5;
+/// Lines beside the rows: three above the table and its header, two below it, and the last, where a line break would scroll.
+const AROUND: usize = 7;
 
 /// Where it is shown.
 #[derive(Debug, Clone, Copy)]
