@@ -1,23 +1,34 @@
 //! The configuration: flags, then the environment, then the file, then defaults.
 
+mod alertmanager;
 mod api;
 mod checks;
 mod connection;
 mod error;
 mod example;
 mod file;
+mod listen;
+mod maintenance;
+mod reload;
 mod show;
+mod silence;
+mod sink;
 mod tree;
 mod value;
 
 #[cfg(test)]
 mod tests;
 
+pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
 pub use api::Api;
 pub use checks::{CheckSetting, CheckSettings};
 pub use error::ConfigError;
 pub use example::example;
+pub use listen::listen;
+pub use maintenance::DEFAULT_GRACE;
+pub use reload::reload;
 pub use show::show;
+pub use sink::{PASSWORD_VARIABLE as SINK_PASSWORD_VARIABLE, SinkConfig, SinkStorage};
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
 
 pub(crate) use checks::unknown_id;
@@ -25,11 +36,15 @@ pub(crate) use example::description;
 
 use crate::check::DeclaredLimits;
 use crate::checks::ActiveChecks;
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, Secret};
+use crate::finding::Silences;
 use crate::snapshot::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The length of an epoch unless told otherwise.
 pub const DEFAULT_EPOCH: Duration = Duration::from_secs(60);
@@ -53,10 +68,22 @@ pub struct Config {
     pub connection: ConnectionOptions,
     /// Which connections the servers are asked to list.
     pub list_connections: ListConnections,
+    /// Where `/metrics`, `/livez` and `/readyz` are served; none for nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Where alerts are sent; none for nowhere.
+    pub alertmanager: Option<Alertmanager>,
     /// Whether the agent answers requests.
     pub api: Api,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
+    /// How long a server that left in order, or came back, is an explanation; zero for not at all.
+    pub grace: Duration,
+    /// Findings that are not published.
+    pub silences: Silences,
+    /// The line of each silence in the file.
+    pub silence_lines: Vec<usize>,
+    /// Where findings are kept with JetStream, if anywhere.
+    pub sink: Option<SinkConfig>,
     /// The enabled checks.
     pub checks: ActiveChecks,
     /// What the file says about checks, for `config show`; `checks` is made of it.
@@ -72,10 +99,14 @@ pub struct Overrides {
     pub subject_prefix: Option<String>,
     /// See [`Config::log_format`].
     pub log_format: Option<LogFormat>,
+    /// See [`Config::listen`].
+    pub listen: Option<SocketAddr>,
     /// Connection options of the environment.
     pub environment: ConnectionOptions,
     /// Connection options of flags. Apart from the environment's, since credentials replace each other as a whole.
     pub flags: ConnectionOptions,
+    /// The environment's password of the sink, over the file's. Nothing else of the sink is set but in the file.
+    pub sink_password: Option<Secret>,
 }
 
 impl Config {
@@ -97,8 +128,17 @@ impl Config {
             log_format: over.log_format.or(file.log_format).unwrap_or_default(),
             connection: file.connection.merge(over.environment).merge(over.flags),
             list_connections: file.list_connections,
+            listen: over.listen.or(file.listen),
+            alertmanager: file.alertmanager,
             api: file.api,
             accounts: file.accounts,
+            grace: file.grace.unwrap_or(DEFAULT_GRACE),
+            silences: file.silences.silences,
+            silence_lines: file.silences.lines,
+            sink: file.sink.map(|mut sink| {
+                sink.connection.password = over.sink_password.or(sink.connection.password);
+                sink
+            }),
             checks: checks::activate(&file.checks)?,
             check_settings: file.checks,
         })
@@ -121,7 +161,17 @@ impl Config {
         requests
     }
 
-    /// Overrides of thresholds, over all checks.
+    /// What can be used and is hardly meant, in sentences: silences that are over.
+    pub fn warnings(&self, now: OffsetDateTime) -> Vec<String> {
+        let over = self.silences.0.iter().zip(&self.silence_lines).filter(|(one, _)| one.is_over(now));
+        over.map(|(one, line)| {
+            let until = one.silenced.until.format(&Rfc3339).unwrap_or_default();
+            format!("the silence at line {line} ended at {until} and has no effect")
+        })
+        .collect()
+    }
+
+    /// Overrides, over all checks.
     pub fn override_count(&self) -> usize {
         self.check_settings.values().map(|setting| setting.settings.overrides.len()).sum()
     }
@@ -139,8 +189,14 @@ impl Default for Config {
             log_format: LogFormat::default(),
             connection: ConnectionOptions::default(),
             list_connections: ListConnections::default(),
+            listen: None,
+            alertmanager: None,
             api: Api::default(),
             accounts: BTreeMap::new(),
+            grace: DEFAULT_GRACE,
+            silences: Silences::default(),
+            silence_lines: Vec::new(),
+            sink: None,
             // The laws of the catalogue hold that defaults can be used.
             checks: checks.unwrap_or(ActiveChecks { checks: Vec::new(), disabled: 0 }),
             check_settings: CheckSettings::new(),

@@ -3,8 +3,8 @@
 use crate::check::{Context, DeclaredLimits, Judgement, Severity, UnknownRow, evaluate};
 use crate::checks::ActiveChecks;
 use crate::finding::{
-    AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, EpochSummary, FindingCounts, Origin, Scanned,
-    ServerCounts, Status, Step, SummaryCost, Why,
+    AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, EpochSummary, FindingCounts, Maintenance,
+    MaintenanceRow, Scanned, ServerCounts, Status, Step, SummaryCost, Terms, Why, Window,
 };
 use crate::snapshot::{Answer, Coverage, Endpoint, FollowUp, History, Shortfall, Snapshot};
 use crate::text::Name;
@@ -102,7 +102,7 @@ pub fn summarize(
     checks: &ActiveChecks,
     judgements: &[Judgement],
     step: &Step,
-    origin: &Origin,
+    terms: &Terms<'_>,
     duration_ms: u64,
 ) -> EpochSummary {
     let coverage = &snapshot.coverage;
@@ -117,6 +117,8 @@ pub fn summarize(
     let (unknown, unknown_omitted) =
         rows(held, judgements.iter().flat_map(Judgement::unknown_rows).collect());
     let known = coverage.known() as u64;
+    let (silenced, silenced_omitted) = first(step.silenced.iter().cloned());
+    let (maintenance, maintenance_omitted) = first(maintenance_rows(terms.maintenance, step));
     let missing: Vec<String> = short.iter().map(ToString::to_string).collect();
     EpochSummary {
         kind_of_message: EPOCH_TYPE,
@@ -134,6 +136,10 @@ pub fn summarize(
             disabled: checks.disabled,
         },
         findings: count(step),
+        silenced,
+        silenced_omitted,
+        maintenance,
+        maintenance_omitted,
         scanned: Scanned {
             accounts: snapshot.accounts.len() as u64,
             connections: snapshot.connections_seen(),
@@ -148,9 +154,11 @@ pub fn summarize(
             duplicates: snapshot.cost.duplicates,
             strangers: snapshot.cost.strangers,
         },
+        sink: None,
         notes: coverage.notes.clone(),
-        system: origin.system.clone(),
-        agent: origin.agent.clone(),
+        config: None,
+        system: terms.origin.system.clone(),
+        agent: terms.origin.agent.clone(),
     }
 }
 
@@ -194,9 +202,31 @@ fn rows(held: Vec<UnknownRow>, mut others: Vec<UnknownRow>) -> (Vec<UnknownRow>,
     (rows, (omitted > 0).then_some(omitted as u64))
 }
 
+/// Rows of silences and of maintenance in one summary, each.
+const EXPECTED_ROWS: usize = 1000;
+
+fn first<T>(rows: impl Iterator<Item = T>) -> (Vec<T>, Option<u64>) {
+    let mut rows: Vec<T> = rows.collect();
+    let omitted = rows.len().saturating_sub(EXPECTED_ROWS);
+    rows.truncate(EXPECTED_ROWS);
+    (rows, (omitted > 0).then_some(omitted as u64))
+}
+
+fn maintenance_rows(maintenance: &Maintenance, step: &Step) -> impl Iterator<Item = MaintenanceRow> {
+    let held = step.maintained.iter().chain(std::iter::repeat(&0));
+    maintenance.windows().iter().zip(held).map(|(window, held)| {
+        let Window { server, how, since, until, .. } = window;
+        MaintenanceRow { server: server.clone(), how: *how, since: *since, until: *until, held: *held }
+    })
+}
+
 fn count(step: &Step) -> FindingCounts {
-    let mut counts =
-        FindingCounts { held: step.held.len() as u64, pending: step.pending, ..FindingCounts::default() };
+    let mut counts = FindingCounts {
+        held: step.held.len() as u64,
+        pending: step.pending,
+        silenced: step.silenced.len() as u64,
+        ..FindingCounts::default()
+    };
     for said in step.said.iter().filter(|said| said.why != Why::EndedAgain) {
         match (said.finding.status, said.finding.severity) {
             (Status::Resolved, _) => counts.resolved += 1,

@@ -12,7 +12,9 @@
 //! Around it: [`config`] with [`connection`] and [`permissions`], [`epoch`] (the pure middle of a round), [`agent`] (the loop around it), [`cli`] (a file per
 //! command), [`demo`] (a local cluster with faults), [`simulate`] (many servers that do not exist).
 
+pub mod admin;
 pub mod agent;
+pub mod alertmanager;
 pub mod api;
 pub mod check;
 pub mod checks;
@@ -22,6 +24,7 @@ pub mod connection;
 pub mod demo;
 pub mod epoch;
 pub mod finding;
+pub mod http;
 pub mod nats;
 pub mod permissions;
 pub mod report;

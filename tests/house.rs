@@ -12,17 +12,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("snapshot", &["text", "wire"]),
     ("check", &["snapshot", "text"]),
     ("checks", &["check", "snapshot", "text"]),
-    ("finding", &["check", "text"]),
+    ("finding", &["check", "snapshot", "text"]),
     ("epoch", &["check", "checks", "finding", "snapshot", "text"]),
+    ("admin", &["check", "finding"]),
+    ("alertmanager", &["check", "finding", "text"]),
     ("connection", &[]),
-    ("config", &["check", "checks", "connection", "snapshot", "text"]),
+    ("http", &["admin", "connection"]),
+    ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
     ("api", &["check", "checks", "config", "finding", "snapshot", "text"]),
     ("permissions", &["api", "config", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
-    ("nats", &["connection", "finding", "simulate", "snapshot", "text", "wire"]),
+    ("nats", &["config", "connection", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
+            "admin",
+            "alertmanager",
             "api",
             "check",
             "checks",
@@ -30,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "connection",
             "epoch",
             "finding",
+            "http",
             "nats",
             "permissions",
             "snapshot",
@@ -75,8 +81,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Modules that know no network, no file, no clock and no configuration: the same input gives the same findings.
-const PURE: &[&str] =
-    &["wire", "snapshot", "check", "checks", "finding", "text", "epoch", "simulate", "api", "watch"];
+const PURE: &[&str] = &[
+    "wire",
+    "snapshot",
+    "check",
+    "checks",
+    "finding",
+    "text",
+    "epoch",
+    "simulate",
+    "admin",
+    "alertmanager",
+    "api",
+    "watch",
+];
 
 const IMPURE: &[&str] = &[
     "tokio",
@@ -135,6 +153,13 @@ fn one_module_names_the_client() {
         // As a path: the log filters of `cli` name it as a word.
         let uses = code.contains("async_nats::") || code.contains("use async_nats");
         assert!(module == "nats" || !uses, "{} uses async_nats", path.display());
+    }
+}
+
+#[test]
+fn one_module_speaks_http() {
+    for Source { path, module, code } in sources() {
+        assert!(module == "http" || !code.contains("hyper"), "{} uses hyper", path.display());
     }
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 mod bare;
+mod burst;
 mod figures;
 mod holder;
 mod idle;
@@ -13,13 +14,15 @@ mod loaded;
 mod process;
 mod real;
 mod simulated;
+mod soak;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
 use figures::Figures;
 
 const SECTIONS: &str = "real (10,000 connections on three servers, against a bare fetch), idle (memory and size), \
-                        loaded (what servers pay), simulated (up to a million connections)";
+                        loaded (what servers pay), simulated (up to a million connections), burst (10,000 findings at once), \
+                        soak (10,000 epochs)";
 
 fn main() {
     // `cargo bench` adds its own flag.
@@ -28,7 +31,7 @@ fn main() {
         holder::main(&arguments[1..]);
         return;
     }
-    let known = ["real", "idle", "loaded", "simulated", "--quick"];
+    let known = ["real", "idle", "loaded", "simulated", "burst", "soak", "--quick"];
     if let Some(unknown) = arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
         eprintln!("bench: {unknown} is no section; there are {SECTIONS}; and --quick leaves out the largest");
         std::process::exit(2);
@@ -53,7 +56,13 @@ fn main() {
         if wanted("simulated") {
             simulated::measure(&mut figures, quick).await;
         }
+        if wanted("burst") {
+            burst::measure(&mut figures).await;
+        }
     });
+    if wanted("soak") {
+        soak::measure(&mut figures);
+    }
     println!("{figures}");
     if figures.missed() > 0 {
         println!("{} bars are missed.", figures.missed());

@@ -169,7 +169,7 @@ fn command(args: AgentArgs) -> Command {
 }
 
 /// A running simulator. Dropping it ends it.
-struct Simulator {
+pub(crate) struct Simulator {
     child: Child,
     _stdout: BufReader<ChildStdout>,
     told: Value,
@@ -185,10 +185,12 @@ impl Simulator {
             ("--connections", size.connections),
             ("--users-per-account", 10),
         ];
-        let args = cluster
-            .agent_args_as(0, "SYS/admin")
-            .chain(["simulate"])
-            .chain(options.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]));
+        Self::with(cluster, options.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]))
+    }
+
+    /// One with these options of the command.
+    pub(crate) fn with(cluster: &Cluster, options: impl Iterator<Item = String>) -> Self {
+        let args = cluster.agent_args_as(0, "SYS/admin").chain(["simulate"]).chain(options);
         let log = File::create(cluster.dir().join("simulator.log")).unwrap();
         let started = Instant::now();
         let mut child = command(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();

@@ -5,7 +5,7 @@ use super::{AgentError, Report, now};
 use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
-use crate::finding::{AgentInfo, Ledger, Moment, Origin, Terms, step};
+use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
@@ -39,6 +39,8 @@ pub(super) struct Looker {
     config: Arc<Config>,
     memory: Arc<RwLock<Memory>>,
     ledger: Ledger,
+    /// Findings of earlier runs, to be taken in as soon as it is known which system this is.
+    earlier: Vec<Finding>,
     origin: Origin,
     /// The configured name of the system; none where the system account's key stands for it.
     system: Option<String>,
@@ -46,6 +48,8 @@ pub(super) struct Looker {
     pace: Pace,
     /// When the last epoch began.
     began: Instant,
+    /// That the configuration could not be read again, if so.
+    pub(super) stale: Option<StaleConfig>,
 }
 
 impl Looker {
@@ -93,11 +97,20 @@ impl Looker {
             config,
             memory: Arc::default(),
             ledger: Ledger::default(),
+            earlier: Vec::new(),
             origin,
             system,
             pace,
             began: Instant::now(),
+            stale: None,
         })
+    }
+
+    /// Goes on with another configuration, of the same connection and the same names.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        self.gatherer.declare(declared(&config));
+        self.pace.interval = config.epoch;
+        self.config = config;
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -117,6 +130,11 @@ impl Looker {
     /// The system account's name or public key; `$SYS` until a server has told it.
     pub(super) fn system_account(&self) -> &str {
         &self.origin.system_account
+    }
+
+    /// Takes in findings of earlier runs, those of other systems aside.
+    pub(super) fn adopt(&mut self, findings: Vec<Finding>) {
+        self.earlier.extend(findings);
     }
 
     /// Notes that everything of the last epoch has been published.
@@ -173,11 +191,21 @@ impl Looker {
             judge(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };
         let moment = Moment { epoch: id, at: now() };
-        let terms = Terms { origin: &self.origin, at_once: self.purpose == Purpose::Look };
+        for finding in self.earlier.drain(..).filter(|finding| finding.system == self.origin.system) {
+            self.ledger.adopt(finding, moment.at);
+        }
+        let maintenance = Maintenance::of(&snapshot.departures, self.config.grace, snapshot.taken_at);
+        let terms = Terms {
+            origin: &self.origin,
+            at_once: self.purpose == Purpose::Look,
+            silences: &self.config.silences,
+            maintenance: &maintenance,
+        };
         let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &terms, moment);
         self.ledger = ledger;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &self.origin, took);
+        let mut summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &terms, took);
+        summary.config.clone_from(&self.stale);
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);

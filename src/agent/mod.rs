@@ -1,18 +1,27 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
+mod alerts;
+mod ending;
 mod look;
 mod outlets;
+mod reload;
 mod schedule;
 mod serve;
 mod tell;
+mod vitals;
 
+pub use ending::ENDS_WITHIN;
 pub use outlets::Current;
+pub use reload::{Read, Reloads};
 
 use crate::config::Config;
 use crate::finding::{EpochSummary, Finding, Said, Why};
+use crate::http::serve::BindError;
 use crate::nats::connect::ConnectError;
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::SelfTestError;
+use crate::nats::sink::Sink;
+use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
@@ -20,14 +29,18 @@ use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use vitals::Vitals;
 
 /// The part of an epoch in which it gathers; the rest is for judging and publishing.
 const GATHER_SHARE: f64 = 0.8;
 
 /// What a one-shot look may take, in multiples of the connection's timeout.
 const CHECK_TIMEOUTS: u32 = 6;
+
+/// What one attempt to start may take, in multiples of the connection's timeout.
+const START_TIMEOUTS: u32 = 6;
 
 /// First and longest wait before the start-up is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -62,54 +75,140 @@ pub enum AgentError {
     /// A connection that takes no subscription.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// An address at which it cannot be asked how it is.
+    #[error(transparent)]
+    Listen(#[from] BindError),
 }
 
 /// Runs until `stop`: each epoch gathers, judges and publishes. What keeps it from starting is logged as one sentence and
-/// tried again, ever more rarely.
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    let config = Arc::new(config);
-    let mut wait = RETRY.0;
-    let mut looker = loop {
-        let started = tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            started = Looker::start(Arc::clone(&config), Purpose::Publish) => started,
-        };
-        match started {
-            Ok(looker) => break looker,
-            Err(error) => {
-                tracing::error!(retry_in = %humantime::format_duration(wait), "{error}");
+/// tried again, ever more rarely; but for an address that cannot be listened on, which ends it. When `reloads` is asked for,
+/// the configuration is read again between two epochs. After `stop` it ends within [`ENDS_WITHIN`].
+pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) -> Result<(), AgentError> {
+    reload::warn(&config);
+    let ending = Ending::watch(&stop);
+    let vitals = Vitals::new(config.epoch);
+    let _served = match config.listen {
+        Some(address) => Some(vitals.serve(address).await?),
+        None => None,
+    };
+    let started = tokio::select! {
+        () = stop.cancelled() => None,
+        started = start(Arc::new(config), &mut reloads, &vitals) => Some(started),
+    };
+    if let Some((config, mut looker)) = started {
+        let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
+        if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
+            let known =
+                unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
+            match known.flatten() {
+                Some(known) => looker.adopt(known),
+                None => tracing::warn!(
+                    "the sink has not answered; what it knows of earlier runs is taken in when it does"
+                ),
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            () = sleep(wait) => {}
-        }
-        wait = (wait * 2).min(RETRY.1);
-    };
-    let mut outlets = Outlets::new(looker.connection(), &config);
-    let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
-    api.start(looker.connection()).await;
-    let mut schedule = Schedule::new(config.epoch, now());
-    tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-    loop {
-        let within = config.epoch.mul_f64(GATHER_SHARE);
-        let epoch = looker.epoch(&schedule, within, config.epoch);
-        let report = tokio::select! {
-            () = stop.cancelled() => break,
-            report = epoch => report,
-        };
-        let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
-        outlets.deliver(&report, looker.system_account(), left).await;
-        looker.published();
-        let wait = schedule.next(now());
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = sleep(wait) => {}
+        let outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
+        let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
+        api.start(looker.connection()).await;
+        vitals.metrics().set_leader(true);
+        tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
+        let schedule = Schedule::new(config.epoch, now());
+        let mut watch = Watch { config, vitals, looker, outlets, reloads, schedule };
+        watch.until(&stop).await;
+        api.stop().await;
+        // It is there: nothing but the signal ends the loop.
+        if let Ok(ending) = ending.await {
+            watch.outlets.close(ending.left()).await;
         }
     }
-    api.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tries until there is a connection with which the agent can work.
+async fn start(mut config: Arc<Config>, reloads: &mut Reloads, vitals: &Vitals) -> (Arc<Config>, Looker) {
+    let mut wait = RETRY.0;
+    loop {
+        vitals.progress(config.connection.timeout() * START_TIMEOUTS);
+        let error = match Looker::start(Arc::clone(&config), Purpose::Publish).await {
+            Ok(looker) => {
+                vitals.connected(looker.connection().events());
+                return (config, looker);
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(retry_in = %humantime::format_duration(wait), "{error}");
+        vitals.health().cannot_start(&error);
+        vitals.progress(wait);
+        tokio::select! {
+            () = sleep(wait) => wait = (wait * 2).min(RETRY.1),
+            () = reloads.asked() => {
+                if let Some(new) = reloads.read_before_start(&config) {
+                    (config, wait) = (Arc::new(new), RETRY.0);
+                }
+                vitals.reloaded(reloads, &config);
+            }
+        }
+    }
+}
+
+/// The running agent.
+struct Watch {
+    config: Arc<Config>,
+    vitals: Vitals,
+    looker: Looker,
+    outlets: Outlets,
+    reloads: Reloads,
+    schedule: Schedule,
+}
+
+impl Watch {
+    /// One epoch after the other. When `stop` comes, the one in flight is ended and published, as far as there is time.
+    async fn until(&mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            self.vitals.progress(Duration::ZERO);
+            let length = self.config.epoch;
+            self.looker.adopt(self.outlets.late());
+            let epoch = self.looker.epoch(&self.schedule, length.mul_f64(GATHER_SHARE), length);
+            let Some(mut report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
+                return;
+            };
+            let left = length.mul_f64(1.0 - GATHER_SHARE);
+            let delivery = self.outlets.deliver(&mut report, self.looker.system_account(), left);
+            if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
+                return;
+            }
+            self.looker.published();
+            self.wait(stop).await;
+        }
+    }
+
+    /// Waits for the next epoch; meanwhile the configuration can be read again.
+    async fn wait(&mut self, stop: &CancellationToken) {
+        let ended = self.schedule;
+        let mut left = self.schedule.next(now());
+        let mut next = Instant::now() + left;
+        loop {
+            self.vitals.progress(left);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(next) => return,
+                () = self.reloads.asked() => {}
+            }
+            if let Some(new) = self.reloads.read(&self.config) {
+                let before = self.config.epoch;
+                self.config = Arc::new(new);
+                self.looker.configure(Arc::clone(&self.config));
+                if before != self.config.epoch {
+                    self.schedule = ended;
+                    left = self.schedule.next_of(self.config.epoch, now());
+                    next = Instant::now() + left;
+                }
+            }
+            self.looker.stale = self.reloads.stale();
+            self.vitals.reloaded(&self.reloads, &self.config);
+        }
+    }
 }
 
 /// Looks once, or over several epochs for checks that compare, and reports the last. Publishes nothing.

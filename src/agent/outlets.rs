@@ -1,11 +1,14 @@
 //! Where the outcome of an epoch goes.
 
-use super::Report;
-use super::tell::tell;
+use super::alerts::Alerts;
+use super::tell::{Lasting, tell, tell_unpublished};
+use super::vitals::Vitals;
+use super::{Report, now};
 use crate::config::Config;
 use crate::finding::{EpochSummary, Finding, Status, Why};
 use crate::nats::connect::Connection;
 use crate::nats::publish::Publisher;
+use crate::nats::sink::Sink;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,14 +24,31 @@ pub struct Current {
 
 /// Everything that an epoch's outcome goes to.
 pub(super) struct Outlets {
+    vitals: Vitals,
     publisher: Publisher,
+    /// Messages that could not be published.
+    unpublished: Lasting,
+    alerts: Option<Alerts>,
+    sink: Option<Sink>,
     current: watch::Sender<Option<Arc<Current>>>,
 }
 
 impl Outlets {
-    pub(super) fn new(connection: &Connection, config: &Config) -> Self {
-        let publisher = Publisher::new(connection, &config.subject_prefix);
-        Self { publisher, current: watch::Sender::new(None) }
+    pub(super) fn new(connection: &Connection, sink: Option<Sink>, config: &Config, vitals: &Vitals) -> Self {
+        let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
+        Self {
+            vitals: vitals.clone(),
+            publisher: Publisher::new(connection, &config.subject_prefix),
+            unpublished: Lasting::default(),
+            alerts: config.alertmanager.as_ref().map(alerts),
+            sink,
+            current: watch::Sender::new(None),
+        }
+    }
+
+    /// Findings of earlier runs that the sink has come to know of since the last call.
+    pub(super) fn late(&self) -> Vec<Finding> {
+        self.sink.as_ref().map(Sink::late).unwrap_or_default()
     }
 
     /// The state after the last epoch; none before the first one has ended.
@@ -37,19 +57,42 @@ impl Outlets {
     }
 
     /// Hands out an epoch's outcome. `within` is what publishing may take.
-    pub(super) async fn deliver(&mut self, report: &Report, system_account: &str, within: Duration) {
+    pub(super) async fn deliver(&mut self, report: &mut Report, system_account: &str, within: Duration) {
         tell(report);
-        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, within).await;
-        for error in errors {
-            tracing::error!("{error}");
-        }
+        report.summary.sink = self.sink.as_ref().map(Sink::status);
         let open = report
             .said
             .iter()
             .filter(|said| said.finding.status == Status::Firing && said.why != Why::EndedAgain)
             .map(|said| Arc::clone(&said.finding))
             .collect();
-        let current = Current { summary: Arc::new(report.summary.clone()), open };
-        self.current.send_replace(Some(Arc::new(current)));
+        let current = Arc::new(Current { summary: Arc::new(report.summary.clone()), open });
+        self.current.send_replace(Some(Arc::clone(&current)));
+        // Alertmanager and the sink have connections of their own, whatever becomes of this one.
+        if let Some(alerts) = &self.alerts {
+            alerts.epoch_ended(report);
+        }
+        if let Some(sink) = &self.sink {
+            sink.deliver(&report.said, &current.summary, system_account, now());
+        }
+        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, within).await;
+        self.vitals.epoch_ended(report, &current, errors.len());
+        let first = errors.first().map(ToString::to_string);
+        tell_unpublished(&mut self.unpublished, errors.len(), first);
+    }
+
+    /// Lets what is under way be sent within this time.
+    pub(super) async fn close(self, within: Duration) {
+        let alerts = async {
+            if let Some(alerts) = self.alerts {
+                alerts.close(within).await;
+            }
+        };
+        let sink = async {
+            if let Some(mut sink) = self.sink {
+                sink.finish(within).await;
+            }
+        };
+        tokio::join!(alerts, sink);
     }
 }

@@ -1,8 +1,8 @@
 //! From a rule's verdicts to a judgement: what is missing turns into unknown here, for all rules alike.
 
 use super::{
-    Context, Entity, EntityType, Entry, Firing, Judge, Meta, Outcome, Partial, Policies, Policy, Scope,
-    Severity, Verdict,
+    Context, Disturbed, Entity, EntityType, Entry, Firing, Judge, Meta, Outcome, Partial, Policies, Policy,
+    Scope, Severity, Verdict,
 };
 use crate::snapshot::Gap;
 use crate::text::Name;
@@ -40,6 +40,8 @@ pub struct Judgement {
     pub meta: &'static Meta,
     /// What the operator expects of it.
     pub policies: Arc<Policies>,
+    /// What of it a server that leaves in order can bring about.
+    pub disturbed: Disturbed,
     /// Firing entities.
     pub firing: Vec<(Entity, Box<Firing>)>,
     /// Entities the rule could not judge.
@@ -120,18 +122,18 @@ impl Judgement {
     }
 }
 
-type Identity = (EntityType, Name, Option<Name>, Option<Name>, Option<Name>, Option<Name>);
+type Identity = (EntityType, Name, Option<Name>, Option<Name>, Option<Name>, Option<Name>, Option<Name>);
 
 /// Everything but the readable names.
 fn identity(entity: &Entity) -> Identity {
-    let Entity { kind, id, account, cluster, server, user, .. } = entity.clone();
-    (kind, id, account, cluster, server, user)
+    let Entity { kind, id, account, cluster, server, user, stream, .. } = entity.clone();
+    (kind, id, account, cluster, server, user, stream)
 }
 
 /// Identity, without the readable names.
 pub(crate) fn same(a: &Entity, b: &Entity) -> bool {
-    (a.kind, &a.id, &a.account, &a.cluster, &a.server, &a.user)
-        == (b.kind, &b.id, &b.account, &b.cluster, &b.server, &b.user)
+    (a.kind, &a.id, &a.account, &a.cluster, &a.server, &a.user, &a.stream)
+        == (b.kind, &b.id, &b.account, &b.cluster, &b.server, &b.user, &b.stream)
 }
 
 /// Judges one check.
@@ -159,6 +161,7 @@ pub fn evaluate(
     let mut judgement = Judgement {
         meta,
         policies: policies.clone(),
+        disturbed: entry.disturbed,
         firing: Vec::new(),
         unknown: Vec::new(),
         gaps,

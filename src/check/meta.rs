@@ -54,6 +54,18 @@ pub enum Category {
     Waste,
 }
 
+impl Category {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Saturation => "saturation",
+            Self::Health => "health",
+            Self::Change => "change",
+            Self::Waste => "waste",
+        }
+    }
+}
+
 /// Who acts on a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +74,16 @@ pub enum Kind {
     Operational,
     /// Somebody with time to improve things.
     Optimization,
+}
+
+impl Kind {
+    /// The word used in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operational => "operational",
+            Self::Optimization => "optimization",
+        }
+    }
 }
 
 /// What a finding is about.
@@ -114,6 +136,17 @@ pub enum Partial {
     CanFire,
     /// The value may move either way: unknown until every answer is there.
     CannotFire,
+}
+
+/// What a server that leaves in order, or comes back, can make look bad for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disturbed {
+    /// Nothing: a finding that begins then is as true as at any other time.
+    Never,
+    /// What is or lives on that server.
+    Own,
+    /// Whatever is of its cluster, or of no cluster.
+    Cluster,
 }
 
 /// Identity, texts and needs of a check.

@@ -16,7 +16,7 @@ pub use context::{Context, DeclaredLimits, EventsSeen};
 pub(crate) use evaluate::same;
 pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};
 pub use limit::{AccountLimit, LimitView};
-pub use meta::{Category, EntityType, Kind, Meta, Partial, Scope, Severity};
+pub use meta::{Category, Disturbed, EntityType, Kind, Meta, Partial, Scope, Severity};
 pub use policy::{MOST_EPOCHS, Policies, Policy, PolicySetting};
 pub use thresholds::{
     Match, OutOfRange, Override, SettingError, Settings, Thresholds, Validate, at_least, glob, percent,
@@ -39,6 +39,9 @@ pub trait Rule: Send + Sync + Sized + 'static {
     const FOR: u64 = 1;
     /// Epochs in a row for which it must be seen to be over before the finding ends, unless the operator says otherwise.
     const KEEP: u64 = 1;
+    /// What of it a server that leaves in order can bring about. Such a finding does not begin before the maintenance is
+    /// over.
+    const DISTURBED: Disturbed = Disturbed::Own;
     /// What an operator can set, with defaults; the doc comments of its fields are the documentation.
     type Thresholds: Serialize + DeserializeOwned + JsonSchema + Default + Validate + Send + Sync;
     /// The shape of a finding's evidence.
@@ -104,6 +107,8 @@ pub struct Entry {
     pub for_epochs: u64,
     /// See [`Rule::KEEP`].
     pub keep: u64,
+    /// See [`Rule::DISTURBED`].
+    pub disturbed: Disturbed,
     configure: fn(&Settings) -> Result<Box<dyn Judge>, SettingError>,
     defaults: fn() -> serde_json::Map<String, serde_json::Value>,
     thresholds_schema: fn() -> Schema,
@@ -117,6 +122,7 @@ impl Entry {
             meta: const { &R::META },
             for_epochs: R::FOR,
             keep: R::KEEP,
+            disturbed: R::DISTURBED,
             configure: |settings| {
                 let thresholds = Thresholds::<R::Thresholds>::new(settings)?;
                 Ok(Box::new(Configured::<R> { thresholds }))

@@ -83,3 +83,83 @@ impl Policies {
         self.base.enabled || self.overrides.iter().any(|(_, policy)| policy.enabled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Override;
+    use crate::checks::catalogue;
+    use proptest::prelude::*;
+
+    fn entity(account: &str, user: &str) -> Entity {
+        Entity::user(account, None, user, None)
+    }
+
+    fn setting() -> impl Strategy<Value = PolicySetting> {
+        let severity = prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Critical]);
+        let each = (
+            prop::option::of(any::<bool>()),
+            prop::option::of(severity),
+            prop::option::of(1..=MOST_EPOCHS),
+            prop::option::of(1..=MOST_EPOCHS),
+        );
+        each.prop_map(|(enabled, severity, for_epochs, keep)| PolicySetting {
+            enabled,
+            severity,
+            for_epochs,
+            keep,
+        })
+    }
+
+    fn pattern() -> impl Strategy<Value = Option<String>> {
+        prop::option::of(prop::sample::select(vec!["*", "A", "A*", "*B", "B"]).prop_map(String::from))
+    }
+
+    fn narrowed() -> impl Strategy<Value = Override> {
+        (pattern(), pattern(), setting()).prop_map(|(account, user, policy)| Override {
+            matcher: Match { account, user, ..Match::default() },
+            policy,
+            ..Override::default()
+        })
+    }
+
+    proptest! {
+        /// Key by key: from the last override that covers the entity, else from the check's table, else from the check.
+        #[test]
+        fn every_key_comes_from_the_last_override_that_covers_the_entity_or_from_below_it(
+            policy in setting(),
+            overrides in prop::collection::vec(narrowed(), 0..6),
+            account in "[AB]{1,2}",
+            user in "[AB]{1,2}",
+        ) {
+            let entry = catalogue().next().unwrap();
+            let settings = Settings { policy: policy.clone(), overrides, ..Settings::default() };
+            let of = Policies::new(entry, &settings).of(&entity(&account, &user));
+            let mut holds = PolicySetting::default();
+            for one in &settings.overrides {
+                if one.matcher.covers(&entity(&account, &user)) {
+                    holds = one.policy.clone();
+                }
+            }
+            prop_assert_eq!(of.enabled, holds.enabled.or(policy.enabled).unwrap_or(true));
+            prop_assert_eq!(of.severity, holds.severity.or(policy.severity));
+            prop_assert_eq!(of.for_epochs, holds.for_epochs.or(policy.for_epochs).unwrap_or(entry.for_epochs));
+            prop_assert_eq!(of.keep, holds.keep.or(policy.keep).unwrap_or(entry.keep));
+        }
+    }
+
+    #[test]
+    fn a_check_that_is_off_can_be_on_for_some() {
+        let entry = catalogue().next().unwrap();
+        let off = PolicySetting { enabled: Some(false), ..PolicySetting::default() };
+        let on = PolicySetting { enabled: Some(true), ..PolicySetting::default() };
+        let matcher = Match { account: Some("A".into()), ..Match::default() };
+        let some = Override { matcher, policy: on, ..Override::default() };
+        let mut settings = Settings { policy: off, ..Settings::default() };
+        assert!(!Policies::new(entry, &settings).any_enabled());
+        settings.overrides.push(some);
+        let policies = Policies::new(entry, &settings);
+        assert!(policies.any_enabled());
+        assert!(policies.of(&entity("A", "u")).enabled && !policies.of(&entity("B", "u")).enabled);
+    }
+}

@@ -69,6 +69,9 @@ pub struct Match {
     /// User name, or public key, or the name in the user's JWT.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// Name of the stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
 }
 
 impl Match {
@@ -89,6 +92,7 @@ impl Match {
             && one(&self.cluster, &[entity.cluster.as_deref()])
             && one(&self.server, &[entity.server.as_deref()])
             && one(&self.user, &[entity.user.as_deref(), entity.user_name.as_deref()])
+            && one(&self.stream, &[entity.stream.as_deref()])
     }
 }
 

@@ -45,6 +45,10 @@ pub struct Entity {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub user_name: Option<Name>,
+    /// The stream, where the entity is or lives on one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub stream: Option<Name>,
 }
 
 impl Entity {
@@ -59,6 +63,7 @@ impl Entity {
             server: None,
             user: None,
             user_name: None,
+            stream: None,
         }
     }
 

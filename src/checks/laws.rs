@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod blindness;
+#[cfg(test)]
+mod expectations;
 
 use super::{RETIRED, catalogue, find};
 use crate::check::{

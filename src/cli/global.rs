@@ -1,8 +1,9 @@
 //! Options of every command.
 
 use crate::config::{self, Config, ConfigError, LogFormat, Overrides};
-use crate::connection::ConnectionOptions;
+use crate::connection::{ConnectionOptions, Secret};
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ pub(super) struct GlobalArgs {
     /// The first tokens of the subjects of findings [default: insights.checks]
     #[arg(long, global = true, value_name = "PREFIX", value_parser = config::prefix)]
     subject_prefix: Option<String>,
+    /// Serve /metrics, /livez and /readyz over HTTP there, like 127.0.0.1:7778 [default: nowhere]
+    #[arg(long, global = true, value_name = "ADDR", env = "INSIGHTS_LISTEN", hide_env_values = true, value_parser = config::listen)]
+    listen: Option<SocketAddr>,
     /// How the log on standard error is written [default: text]
     #[arg(long, global = true, value_name = "FORMAT", value_enum)]
     log_format: Option<LogFormat>,
@@ -37,15 +41,19 @@ pub(super) struct Settings {
 impl GlobalArgs {
     /// Together with the connection options of the environment and of flags.
     pub(super) fn with(self, (environment, flags): (ConnectionOptions, ConnectionOptions)) -> Settings {
-        let Self { config, epoch, subject_prefix, log_format, log_level } = self;
-        let overrides = Overrides { epoch, subject_prefix, log_format, environment, flags };
+        let Self { config, epoch, subject_prefix, listen, log_format, log_level } = self;
+        let sink_password =
+            std::env::var(config::SINK_PASSWORD_VARIABLE).ok().filter(|text| !text.is_empty());
+        let sink_password = sink_password.map(Secret::from);
+        let overrides =
+            Overrides { epoch, subject_prefix, log_format, listen, environment, flags, sink_password };
         Settings { file: config, log_level, overrides }
     }
 }
 
 impl Settings {
     /// The effective configuration.
-    pub(super) fn load(self) -> Result<Config, ConfigError> {
-        Config::load(self.file.as_deref(), self.overrides)
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref(), self.overrides.clone())
     }
 }

@@ -2,9 +2,12 @@
 
 use super::global::Settings;
 use super::{Failure, Output, logging};
-use crate::agent;
+use crate::agent::{self, Reloads};
+use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 /// Threads for the work between answers; most of the time goes by in waiting.
@@ -14,10 +17,25 @@ pub(super) fn run(settings: Settings) -> Result<Output, Failure> {
     let level = settings.log_level.clone();
     let config = settings.load()?;
     logging::start(config.log_format, level.as_deref(), "info,async_nats=warn")?;
-    runtime()?.block_on(async {
-        agent::run(config, stop_at_signals()?).await?;
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let stop = stop_at_signals()?;
+        let reloads = Reloads::new(notified_by_hangups()?, Box::new(move || settings.load()));
+        tokio::select! {
+            ended = agent::run(config, reloads, stop.clone()) => ended?,
+            () = overdue(&stop) => tracing::warn!("not everything ended in time"),
+        }
         Ok(Output::of(""))
-    })
+    });
+    // Names that are being looked up cannot be given up, and would be waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Returns when an orderly end has taken too long.
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(agent::ENDS_WITHIN).await;
 }
 
 pub(super) fn runtime() -> Result<Runtime, Failure> {
@@ -31,6 +49,19 @@ pub(super) fn stop_at_signals() -> Result<CancellationToken, Failure> {
     let terminations = signal(SignalKind::terminate()).map_err(Failure::Start)?;
     tokio::spawn(stop_at_a_signal(interrupts, terminations, stop.clone()));
     Ok(stop)
+}
+
+/// Is notified by SIGHUP, upon which the configuration is read again.
+fn notified_by_hangups() -> Result<Arc<Notify>, Failure> {
+    let asked = Arc::new(Notify::new());
+    let mut hangups = signal(SignalKind::hangup()).map_err(Failure::Start)?;
+    let notified = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            notified.notify_one();
+        }
+    });
+    Ok(asked)
 }
 
 /// The first signal asks for an orderly end; the second, of someone who has lost patience, ends at once.

@@ -14,7 +14,7 @@ const RESERVED: &[&str] = &["enabled", "severity", "for", "keep", "override"];
 /// Keys of an override that are no thresholds.
 const RESERVED_IN_OVERRIDE: &[&str] = &["match", "enabled", "severity", "for", "keep"];
 /// Keys of `match`.
-const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user"];
+const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user", "stream"];
 
 /// What the operator says about one check.
 #[derive(Debug, Clone, Default)]
@@ -217,14 +217,21 @@ fn read_overrides<'n, 'i>(
 fn read_match<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<Match, ConfigError> {
     let mut matcher = Match::default();
     for (key, node) in in_order(source.table(key, node)?) {
-        let slot = match key.get_ref().as_ref() {
-            "account" => &mut matcher.account,
-            "cluster" => &mut matcher.cluster,
-            "server" => &mut matcher.server,
-            "user" => &mut matcher.user,
-            _ => return Err(source.unknown(key, "of `match`", MATCH_KEYS)),
-        };
+        let slot = whose(&mut matcher, key.get_ref());
+        let slot = slot.ok_or_else(|| source.unknown(key, "of `match`", MATCH_KEYS))?;
         *slot = Some(source.text(key, node)?.to_owned());
     }
     Ok(matcher)
+}
+
+/// The pattern of this name; none if there is none.
+pub(super) fn whose<'m>(matcher: &'m mut Match, key: &str) -> Option<&'m mut Option<String>> {
+    Some(match key {
+        "account" => &mut matcher.account,
+        "cluster" => &mut matcher.cluster,
+        "server" => &mut matcher.server,
+        "user" => &mut matcher.user,
+        "stream" => &mut matcher.stream,
+        _ => return None,
+    })
 }

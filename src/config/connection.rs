@@ -1,4 +1,5 @@
-//! The `[connection]` table. Its values may be secrets, so no error here repeats one, not even of the wrong type.
+//! The `[connection]` table, and the same keys in other tables. Values may be secrets, so no error here repeats one, not
+//! even of the wrong type.
 
 use super::tree::{Key, Node, Source, in_order, name};
 use super::{ConfigError, value};
@@ -32,19 +33,27 @@ pub(super) fn read<'i>(
     node: &Node<'i>,
 ) -> Result<ConnectionOptions, ConfigError> {
     for (key, node) in in_order(source.table(key, node)?) {
+        if !KEYS.contains(&key.get_ref().as_ref()) {
+            return Err(source.unknown(key, "in [connection]", KEYS));
+        }
         check(source, key, node)?;
     }
-    // Every key was read alone before, so only what concerns all of them can fail here.
+    whole(source, key, node)
+}
+
+/// Reads a table of keys that [`check`] found to be usable one by one; only what concerns all of them can fail here.
+pub(super) fn whole<'i>(
+    source: Source<'i>,
+    key: &Key<'i>,
+    node: &Node<'i>,
+) -> Result<ConnectionOptions, ConfigError> {
     let whole = ConnectionOptions::deserialize(ValueDeserializer::from(node.clone()));
-    whole.map_err(|_| source.error(key.span(), "the table [connection] cannot be used as a whole"))
+    whole.map_err(|_| source.error(key.span(), format!("the table {} cannot be used as a whole", name(key))))
 }
 
 /// Reads one key alone, to name it if it cannot be used.
-fn check<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<(), ConfigError> {
+pub(super) fn check<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<(), ConfigError> {
     let written = key.get_ref().as_ref();
-    if !KEYS.contains(&written) {
-        return Err(source.unknown(key, "in [connection]", KEYS));
-    }
     let problem = match written {
         "timeout" => value::timeout(source.text(key, node)?).err(),
         "inbox_prefix" => value::prefix(source.text(key, node)?).err(),

@@ -1,6 +1,7 @@
 //! A complete configuration file with every default and what it means, written from the catalogue.
 
-use super::{DEFAULT_EPOCH, DEFAULT_SUBJECT_PREFIX};
+use super::sink::{PASSWORD_VARIABLE, SinkConfig};
+use super::{DEFAULT_EPOCH, DEFAULT_GRACE, DEFAULT_SUBJECT_PREFIX, alertmanager};
 use crate::check::Entry;
 use crate::checks::catalogue;
 use crate::connection::{DEFAULT_INBOX_PREFIX, DEFAULT_NAME, DEFAULT_SERVER, DEFAULT_TIMEOUT};
@@ -21,7 +22,12 @@ pub fn example() -> String {
 
 fn head() -> String {
     let epoch = humantime::format_duration(DEFAULT_EPOCH);
+    let grace = humantime::format_duration(DEFAULT_GRACE);
     let timeout = humantime::format_duration(DEFAULT_TIMEOUT);
+    let alertmanager_timeout = humantime::format_duration(alertmanager::DEFAULT_TIMEOUT);
+    let SinkConfig { stream, bucket, replicas, max_age, max_bytes, storage, buffer, .. } =
+        SinkConfig::default();
+    let (max_age, storage) = (humantime::format_duration(max_age), storage.as_str());
     format!(
         r#"# Configuration of insights-agent. Everything that is set here is the default.
 # A flag wins over the environment, the environment over this file, this file over the default.
@@ -41,6 +47,9 @@ subject_prefix = "{DEFAULT_SUBJECT_PREFIX}"
 
 # How the log is written: "text" or "json".
 log_format = "text"
+
+# Where /metrics, /livez and /readyz are served over HTTP. Default: nowhere.
+# listen = "127.0.0.1:7778"
 
 # How to reach the system account. The options are those of the nats CLI.
 [connection]
@@ -72,6 +81,21 @@ tls_first = false
 # Checks that need those that are not listed are unknown.
 connections = "all"
 
+# Where alerts are sent: every open finding to every one of these Alertmanagers, in every epoch.
+# [alertmanager]
+# Their bases, with a path prefix where they have one. There is no default.
+# urls = ["http://alertmanager:9093"]
+# How long one request may take.
+# timeout = "{alertmanager_timeout}"
+# Labels that every alert gets beside its own.
+# labels = {{ env = "production" }}
+# A login, if one is asked for. The file with the password is read anew for each request.
+# user = "insights"
+# password_file = "/etc/insights/alertmanager.password"
+#     or: password = "..."
+#     or, without a user, a bearer token: token_file = "/etc/insights/alertmanager.token"
+# The authority to trust (PEM) instead of the platform's.
+# tls_ca = "/etc/insights/alertmanager-ca.crt"
 # Whether the agent answers requests, as the micro service `insights` on insights.api.>.
 [api]
 enabled = true
@@ -83,13 +107,45 @@ enabled = true
 # max_subscriptions = 50000
 # max_leafnodes = 10
 
-# Checks. Each can be disabled, given another severity ("info", "warning", "critical") and other thresholds, and
-# its thresholds can be narrowed to some entities; the last override that matches holds, and `*` stands for any
-# characters:
+# Where findings are kept with JetStream, over a connection of its own to an ordinary account: a stream of all messages,
+# and a bucket with the last state of each finding. Without this table there is none. The keys of [connection] are
+# known here too; nothing that is set there, in the environment or by flags holds here.
+# [sink]
+# servers = ["{DEFAULT_SERVER}"]
+# creds = "/etc/insights/sink.creds"
+# user = "insights-sink"
+# password = "..."           # better: {PASSWORD_VARIABLE} in the environment
+# What is missing is created with these settings; what exists is never altered, and it is told where it differs.
+# stream = "{stream}"
+# bucket = "{bucket}"
+# replicas = {replicas}
+# storage = "{storage}"           # or "memory"
+# How long the stream keeps messages ("0s": for ever), and how many bytes of them (0: any number).
+# max_age = "{max_age}"
+# max_bytes = {max_bytes}
+# Beginnings, changes and ends of findings that are kept while the sink cannot be reached; the oldest go first.
+# buffer = {buffer}
+
+# Servers that leave in order. What may be because of one does not begin for this long after it said so, nor for this
+# long after it came back; "0s" switches that off.
+[maintenance]
+grace = "{grace}"
+
+# Findings that are known and not to be published until a given time. Every pattern that is given must match, and `*`
+# stands for any characters. Any of: check, severity, account, cluster, server, user, stream, entity.
+# [[silence]]
+# match = {{ check = "USER_002", account = "BATCH" }}
+# reason = "the nightly import opens a connection for each file until it is rewritten"
+# until = 2026-12-01T08:00:00Z
+
+# Checks. Each can be disabled, and given another severity ("info", "warning", "critical"), which then holds for all of
+# its findings. A finding begins when the bad state was seen in `for` epochs in a row, and ends when it was seen to be
+# over in `keep` epochs in a row. All of that and the thresholds can be narrowed to some entities; the last override
+# that matches holds, and `*` stands for any characters:
 #
 #     [[checks.ID.override]]
-#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server
-#     THRESHOLD = VALUE
+#     match = {{ account = "BATCH", user = "worker-*" }}    # also: cluster, server, stream
+#     THRESHOLD = VALUE                                     # also: enabled, severity, for, keep
 "#
     )
 }

@@ -1,11 +1,16 @@
 //! The configuration file.
 
 use super::checks::{self, CheckSettings};
+use super::sink::{self, SinkConfig};
 use super::tree::{Key, Node, Source, in_order, name};
-use super::{Api, ConfigError, ListConnections, LogFormat, api, connection, value};
+use super::{
+    Alertmanager, Api, ConfigError, ListConnections, LogFormat, alertmanager, api, connection, listen,
+    maintenance, silence, value,
+};
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,10 +20,15 @@ const KEYS: &[&str] = &[
     "system",
     "name",
     "log_format",
+    "listen",
     "connection",
     "gather",
+    "alertmanager",
     "api",
     "accounts",
+    "maintenance",
+    "silence",
+    "sink",
     "checks",
 ];
 const GATHER_KEYS: &[&str] = &["connections"];
@@ -32,10 +42,15 @@ pub(super) struct File {
     pub(super) system: Option<String>,
     pub(super) name: Option<String>,
     pub(super) log_format: Option<LogFormat>,
+    pub(super) listen: Option<SocketAddr>,
     pub(super) connection: ConnectionOptions,
     pub(super) list_connections: ListConnections,
+    pub(super) alertmanager: Option<Alertmanager>,
     pub(super) api: Api,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
+    pub(super) grace: Option<Duration>,
+    pub(super) silences: silence::Read,
+    pub(super) sink: Option<SinkConfig>,
     pub(super) checks: CheckSettings,
 }
 
@@ -67,10 +82,15 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "system" => read.system = Some(with(source, key, node, not_empty)?),
             "name" => read.name = Some(with(source, key, node, not_empty)?),
             "log_format" => read.log_format = Some(with(source, key, node, log_format)?),
+            "listen" => read.listen = Some(with(source, key, node, listen)?),
             "connection" => read.connection = connection::read(source, key, node)?,
             "api" => read.api = api::read(source, key, node)?,
             "gather" => read.list_connections = gather(source, key, node)?,
+            "alertmanager" => read.alertmanager = Some(alertmanager::read(source, key, node)?),
             "accounts" => read.accounts = accounts(source, key, node)?,
+            "maintenance" => read.grace = Some(maintenance::read(source, key, node)?),
+            "silence" => read.silences = silence::read(source, key, node)?,
+            "sink" => read.sink = Some(sink::read(source, key, node)?),
             "checks" => read.checks = checks::read(source, key, node)?,
             _ => return Err(source.unknown(key, "at the top of the file", KEYS)),
         }

@@ -1,12 +1,15 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Api, Config, ListConnections, LogFormat};
+use super::{Alertmanager, Api, Config, ListConnections, LogFormat, SinkConfig};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
+use crate::finding::{Matcher, Silence};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use time::OffsetDateTime;
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -17,12 +20,41 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
     log_format: LogFormat,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
     connection: &'a ConnectionOptions,
     gather: ShownGather,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alertmanager: Option<&'a Alertmanager>,
     api: Api,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
+    maintenance: ShownMaintenance,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    silence: Vec<ShownSilence<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sink: Option<&'a SinkConfig>,
     checks: BTreeMap<&'static str, ShownCheck>,
+}
+
+#[derive(Serialize)]
+struct ShownMaintenance {
+    grace: String,
+}
+
+#[derive(Serialize)]
+struct ShownSilence<'a> {
+    reason: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    until: OffsetDateTime,
+    #[serde(rename = "match")]
+    matcher: &'a Matcher,
+}
+
+impl<'a> From<&'a Silence> for ShownSilence<'a> {
+    fn from(Silence { matcher, silenced }: &'a Silence) -> Self {
+        Self { reason: &silenced.reason, until: silenced.until, matcher }
+    }
 }
 
 #[derive(Serialize)]
@@ -84,10 +116,15 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         system: config.system.as_deref(),
         name: config.agent_name.as_deref(),
         log_format: config.log_format,
+        listen: config.listen,
         connection: &config.connection,
         gather: ShownGather { connections: config.list_connections },
+        alertmanager: config.alertmanager.as_ref(),
         api: config.api,
         accounts: &config.accounts,
+        maintenance: ShownMaintenance { grace: humantime::format_duration(config.grace).to_string() },
+        silence: config.silences.0.iter().map(ShownSilence::from).collect(),
+        sink: config.sink.as_ref(),
         checks,
     })
 }

@@ -6,12 +6,12 @@ use crate::checks::catalogue;
 use crate::snapshot::Endpoint;
 use std::path::Path;
 
-fn load(text: &str) -> Result<Config, ConfigError> {
+pub(super) fn load(text: &str) -> Result<Config, ConfigError> {
     Config::assemble(file::parse(Path::new("a.toml"), text)?, Overrides::default())
 }
 
 #[track_caller]
-fn error(text: &str) -> String {
+pub(super) fn error(text: &str) -> String {
     load(text).unwrap_err().to_string()
 }
 
@@ -39,8 +39,26 @@ fn what_is_commented_out_in_the_example_can_be_used() {
         example().lines().map(|line| uncommented(line).unwrap_or_else(|| line.into())).collect();
     let config = load(&text.join("\n")).unwrap();
     assert_eq!(config.system.as_deref(), Some("production"));
+    assert!(config.listen.is_some() && config.alertmanager.is_some());
     assert_eq!(config.accounts["PRODUCTION"].max_leafnodes, Some(10));
     assert_eq!(config.connection.context.as_deref(), Some("production-system"));
+    let sink = config.sink.unwrap();
+    assert_eq!(sink.connection.user.as_deref(), Some("insights-sink"));
+    let default = SinkConfig::default();
+    assert_eq!(SinkConfig { connection: default.connection.clone(), ..sink }, default);
+}
+
+#[test]
+fn the_sink_knows_nothing_of_the_main_connection_and_its_password_may_come_from_the_environment() {
+    let text =
+        "[connection]\nservers = ['nats://main:1']\npassword = 'p'\n[sink]\nuser = 'u'\npassword = 'q'";
+    let file = || file::parse(Path::new("a.toml"), text).unwrap();
+    let flags = ConnectionOptions { servers: vec!["nats://flag:1".into()], ..ConnectionOptions::default() };
+    let sink = |over| Config::assemble(file(), over).unwrap().sink.unwrap().connection;
+    let of_file = sink(Overrides { flags, ..Overrides::default() });
+    assert_eq!((of_file.servers.len(), of_file.password), (0, Some("q".into())));
+    let of_environment = sink(Overrides { sink_password: Some("r".into()), ..Overrides::default() });
+    assert_eq!(of_environment.password, Some("r".into()));
 }
 
 #[test]
@@ -59,14 +77,23 @@ fn what_is_shown_is_read_again_alike() {
         severity = "critical"
         for = 3
         [[checks.accounts_001.override]]
-        match = { account = "BATCH*" }
+        match = { account = "BATCH*", stream = "S" }
         warn_percent = 50.5
+        enabled = false
+        keep = 7
+        [maintenance]
+        grace = "90s"
+        [[silence]]
+        match = { check = "user_002", severity = "info", account = "A", cluster = "c*", entity = "*" }
+        reason = "known"
+        until = 2026-12-01T09:00:00+01:00
     "#;
     let config = load(text).unwrap();
     let shown = show(&config).unwrap();
     assert_eq!(shown, show(&load(&shown).unwrap()).unwrap());
     assert_eq!(config.epoch, Duration::from_secs(30));
     assert_eq!(config.override_count(), 1);
+    assert_eq!((config.grace, config.silences.0.len()), (Duration::from_secs(90), 1));
     let check = config.checks.checks.iter().find(|check| check.entry.meta.id == "ACCOUNTS_001").unwrap();
     let policy = check.policies.of(&Entity::account("A", None));
     assert_eq!((policy.severity, policy.for_epochs, policy.keep), (Some(Severity::Critical), 3, 1));
@@ -108,11 +135,9 @@ fn what_is_not_listed_is_not_asked() {
 
 #[test]
 fn unknown_keys_are_named_with_their_line() {
-    assert_eq!(
-        error("epoch = '1s'\n\nepoc = '2s'"),
-        "a.toml:3: unknown key `epoc` at the top of the file; did you mean `epoch`? (known: epoch, subject_prefix, \
-         system, name, log_format, connection, gather, accounts, checks)"
-    );
+    let start =
+        "a.toml:3: unknown key `epoc` at the top of the file; did you mean `epoch`? (known: epoch, subject";
+    assert!(error("epoch = '1s'\n\nepoc = '2s'").starts_with(start));
     assert!(
         error("[connection]\nserver = ['a']").starts_with("a.toml:2: unknown key `server` in [connection]")
     );
@@ -127,7 +152,7 @@ fn unknown_keys_are_named_with_their_line() {
     );
     assert_eq!(
         error("[[checks.ACCOUNTS_001.override]]\nmatch = {\n  acount = 'A' }"),
-        "a.toml:3: unknown key `acount` of `match`; did you mean `account`? (known: account, cluster, server, user)"
+        "a.toml:3: unknown key `acount` of `match`; did you mean `account`? (known: account, cluster, server, user, stream)"
     );
     let error_of_id = error("\n[checks.ACCOUNT_001]");
     let start = "a.toml:2: there is no check \"ACCOUNT_001\"; did you mean ACCOUNTS_001";
@@ -158,6 +183,23 @@ fn values_out_of_range_are_named_with_their_line() {
         error("[checks.ACCOUNTS_001]\nseverity = 'bad'").starts_with("a.toml:2: `severity` must be \"info\"")
     );
     assert!(error("[[checks.ACCOUNTS_001.override]]\nwarn_percent = 1").contains("needs a `match`"));
+    for (key, value) in [("for", "0"), ("for", "1001"), ("keep", "-1"), ("keep", "'3'"), ("for", "1.5")] {
+        let problem = format!("`{key}` must be a number of epochs from 1 to 1000");
+        for text in [
+            format!("[checks.ACCOUNTS_001]\n{key} = {value}"),
+            format!("[[checks.ACCOUNTS_001.override]]\n{key} = {value}\nmatch = {{ account = 'A' }}"),
+        ] {
+            assert!(
+                error(&text).starts_with("a.toml:2: ") && error(&text).contains(&problem),
+                "{}",
+                error(&text)
+            );
+        }
+    }
+    assert!(
+        error("[[checks.ACCOUNTS_001.override]]\nmatch = { account = 'A' }\nwarn_percnt = 1")
+            .ends_with("(known: warn_percent, match, enabled, severity, for, keep)")
+    );
     assert!(error("[checks.ACCOUNTS_001]\noverride = 1").contains("[[checks.ACCOUNTS_001.override]]"));
     assert!(error("[checks.ACCOUNTS_001]\n[checks.accounts_001]").contains("configured twice"));
     assert!(error("[connection]\ntimeout = '0s'").starts_with("a.toml:2: `timeout`"));

@@ -40,9 +40,13 @@ impl<'i> Source<'i> {
 
     /// An error at a place.
     pub(super) fn error(&self, at: Range<usize>, problem: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid { file: self.file.to_owned(), line: self.line(&at), problem: problem.into() }
+    }
+
+    /// The line of a place, counted from 1.
+    pub(super) fn line(&self, at: &Range<usize>) -> usize {
         let end = at.start.min(self.text.len());
-        let line = 1 + self.text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count();
-        ConfigError::Invalid { file: self.file.to_owned(), line, problem: problem.into() }
+        1 + self.text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count()
     }
 
     /// An error about a key that is not known in `place`.

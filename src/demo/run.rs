@@ -199,7 +199,8 @@ async fn tell<W: Write + Send>(
     let watch = Watch::start(&watcher, DEFAULT_SUBJECT_PREFIX).await?;
     let config = Config::load(Some(&setting.config), Overrides::default())?;
     let agent_stop = stop.child_token();
-    let mut agent = AbortOnDropHandle::new(tokio::spawn(agent::run(config, agent_stop.clone())));
+    let mut agent =
+        AbortOnDropHandle::new(tokio::spawn(agent::run(config, agent::Reloads::never(), agent_stop.clone())));
     screen.agent_started(setting.options.epoch)?;
     let outcome = tokio::select! {
         outcome = listen(&setting.options, watch, screen) => outcome,

@@ -1,6 +1,6 @@
 //! Making a message fit the server's `max_payload`: evidence goes first, and the message says so.
 
-use super::{EpochSummary, Finding};
+use super::{CheckCounts, EpochSummary, Finding};
 use serde_json::Value;
 
 /// A message that can be made smaller without losing what it is about.
@@ -62,19 +62,12 @@ impl Trim for Finding {
 
 impl Trim for EpochSummary {
     fn trim(&mut self) -> bool {
-        let rows = self.checks.unknown.len();
-        if rows > 0 {
-            let kept = rows / 2;
-            self.checks.unknown.truncate(kept);
-            let omitted = self.checks.unknown_omitted.unwrap_or(0) + (rows - kept) as u64;
-            self.checks.unknown_omitted = Some(omitted);
-            return true;
-        }
-        let rows = self.coverage.len();
-        if rows > 0 {
-            let kept = rows / 2;
-            self.coverage.truncate(kept);
-            self.coverage_omitted = Some(self.coverage_omitted.unwrap_or(0) + (rows - kept) as u64);
+        let CheckCounts { unknown, unknown_omitted, .. } = &mut self.checks;
+        if halve(unknown, unknown_omitted)
+            || halve(&mut self.coverage, &mut self.coverage_omitted)
+            || halve(&mut self.silenced, &mut self.silenced_omitted)
+            || halve(&mut self.maintenance, &mut self.maintenance_omitted)
+        {
             return true;
         }
         let names = self.servers.missing.len();
@@ -86,15 +79,27 @@ impl Trim for EpochSummary {
     }
 }
 
+/// Leaves half of the rows out and counts them; false if there are none.
+fn halve<T>(rows: &mut Vec<T>, omitted: &mut Option<u64>) -> bool {
+    if rows.is_empty() {
+        return false;
+    }
+    let kept = rows.len() / 2;
+    *omitted = Some(omitted.unwrap_or(0) + (rows.len() - kept) as u64);
+    rows.truncate(kept);
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::{Entity, Observed, Severity, UnknownRow};
     use crate::checks::find;
     use crate::finding::{
-        AgentInfo, AnswerKind, CheckCounts, CoverageRow, EPOCH_TYPE, FINDING_TYPE, FindingCounts, Scanned,
-        ServerCounts, Status, SummaryCost, fingerprint,
+        AgentInfo, AnswerKind, CoverageRow, EPOCH_TYPE, FINDING_TYPE, FindingCounts, MaintenanceRow, Scanned,
+        ServerCounts, SilencedRow, Status, SummaryCost, fingerprint,
     };
+    use crate::snapshot::Leaving;
     use proptest::prelude::*;
     use serde_json::{Map, json};
     use std::collections::BTreeSet;
@@ -233,6 +238,20 @@ mod tests {
             answer: AnswerKind::Silent,
             reason: "r".repeat(50),
         };
+        let silenced = |i| SilencedRow {
+            fingerprint: fingerprint("test", "USER_002", &Entity::account(&format!("{i}"), None)),
+            check: "USER_002".into(),
+            entity: "a".into(),
+            reason: "r".repeat(50),
+            until: OffsetDateTime::UNIX_EPOCH,
+        };
+        let maintained = |i| MaintenanceRow {
+            server: format!("n{i}").as_str().into(),
+            how: Leaving::Shutdown,
+            since: OffsetDateTime::UNIX_EPOCH,
+            until: OffsetDateTime::UNIX_EPOCH,
+            held: 0,
+        };
         let summary = EpochSummary {
             kind_of_message: EPOCH_TYPE,
             epoch: 1,
@@ -248,9 +267,15 @@ mod tests {
             coverage_omitted: Some(7),
             checks: CheckCounts { unknown: (0..100).map(row).collect(), ..CheckCounts::default() },
             findings: FindingCounts::default(),
+            silenced: (0..20).map(silenced).collect(),
+            silenced_omitted: None,
+            maintenance: (0..20).map(maintained).collect(),
+            maintenance_omitted: Some(1),
             scanned: Scanned::default(),
             cost: SummaryCost::default(),
+            sink: None,
             notes: vec!["note".into()],
+            config: None,
             system: "test".into(),
             agent: agent(),
         };
@@ -260,9 +285,10 @@ mod tests {
         let part = cut(6000);
         let rows = part["checks"]["unknown"].as_array().unwrap().len() as u64;
         assert_eq!(rows + part["checks"]["unknown_omitted"].as_u64().unwrap(), 100);
-        let least = cut(1000);
+        let least = cut(1100);
         assert_eq!(least["checks"]["unknown_omitted"], 100);
         assert_eq!((&least["coverage"], &least["coverage_omitted"]), (&json!([]), &json!(57)));
+        assert_eq!((&least["silenced_omitted"], &least["maintenance_omitted"]), (&json!(20), &json!(21)));
         assert_eq!(least["servers"]["known"], 90);
         assert!(fit(&summary, 100).is_none());
     }

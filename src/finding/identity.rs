@@ -18,13 +18,21 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// A text that looks like a fingerprint as one.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (text.len() == 2 * FINGERPRINT_BYTES && digits(text)).then(|| Self(text.to_owned()))
+    }
+}
+
 /// Bytes of the digest that are kept: 2^64 findings before two are likely to collide.
 const FINGERPRINT_BYTES: usize = 16;
 
 /// The fingerprint of a check and an entity in a system.
 pub fn fingerprint(system: &str, check: &str, entity: &Entity) -> Fingerprint {
     let optional = |key: &Option<crate::text::Name>| key.as_deref().unwrap_or_default().to_owned();
-    let keys = [
+    let mut keys = vec![
         system.to_owned(),
         check.to_owned(),
         entity.kind.as_str().to_owned(),
@@ -34,6 +42,8 @@ pub fn fingerprint(system: &str, check: &str, entity: &Entity) -> Fingerprint {
         optional(&entity.server),
         optional(&entity.user),
     ];
+    // Only where there is one: fingerprints are older than this key.
+    keys.extend(entity.stream.as_deref().map(str::to_owned));
     // Lengths keep ("ab", "c") and ("a", "bc") apart.
     let mut text = String::new();
     for key in &keys {
@@ -138,7 +148,10 @@ mod tests {
         assert_eq!(all.len(), 3);
         assert_ne!(fingerprint("s", "C", &entity), fingerprint("t", "C", &entity));
         assert_ne!(fingerprint("s", "C", &entity), fingerprint("s", "D", &entity));
-        assert!(fingerprint("s", "C", &entity).to_string().len() >= 16);
+        let stream = Entity { stream: Some("ORDERS".into()), ..entity.clone() };
+        assert_ne!(fingerprint("s", "C", &entity), fingerprint("s", "C", &stream));
+        // Of a version before there were streams: operators have stored it.
+        assert_eq!(fingerprint("s", "C", &entity).to_string(), "2c0c7ec3f06c43cb834298607ceff0a5");
         assert_eq!(entity.kind, EntityType::Account);
     }
 

@@ -83,9 +83,12 @@ impl Ledger {
     }
 
     /// Drops what was last said in an epoch before this one. After each epoch every open finding has been published once, so
-    /// that is over for whoever heard all of the epoch.
+    /// that is over for whoever heard all of the epoch. What is silenced stays until the silence ends.
     pub fn only_of_epoch(&mut self, epoch: u64) {
-        self.lives.retain(|_, life| life.finding().is_none_or(|finding| finding.epoch >= epoch));
+        self.lives.retain(|_, life| {
+            let of_epoch = || life.finding().is_none_or(|finding| finding.epoch >= epoch);
+            life.silenced_in(epoch).unwrap_or_else(of_epoch)
+        });
     }
 
     /// Forgets ended findings after the time in which a new beginning would count as flapping, and the earliest of too many.
@@ -108,9 +111,18 @@ impl Ledger {
 impl Life {
     fn finding(&self) -> Option<&Arc<Finding>> {
         match &self.state {
-            State::Open { finding, .. } => Some(finding),
-            State::New | State::Pending { .. } | State::Ended { .. } => None,
+            State::Open { finding, .. } if finding.silenced.is_none() => Some(finding),
+            State::New | State::Pending { .. } | State::Open { .. } | State::Ended { .. } => None,
         }
+    }
+
+    /// Whether a silence that is not over by then keeps it from being published.
+    fn silenced_in(&self, epoch: u64) -> Option<bool> {
+        let State::Open { finding, .. } = &self.state else {
+            return None;
+        };
+        let until = finding.silenced.as_ref()?.until.unix_timestamp();
+        Some(u64::try_from(until).is_ok_and(|until| until >= epoch))
     }
 }
 
@@ -146,15 +158,25 @@ fn open(finding: Finding) -> State {
 fn end(told: Finding, known: Option<Life>, now: OffsetDateTime) -> Life {
     let at = told.resolved_at.unwrap_or(told.last_seen);
     let Some(Life { state, flaps }) = known else {
-        return Life { state: State::Ended { at, again: None }, flaps: Flaps::counted(told.flaps, now) };
+        let flaps = Flaps::counted(told.flaps, now);
+        let state =
+            if told.silenced.is_some() { hidden(told, None) } else { State::Ended { at, again: None } };
+        return Life { state, flaps };
     };
     let state = match state {
         State::Open { finding, .. } if told.epoch >= finding.epoch => {
-            State::Ended { at, again: Some(Arc::new(told)) }
+            let again = Some(Arc::new(told.clone()));
+            if told.silenced.is_some() { hidden(told, again) } else { State::Ended { at, again } }
         }
         other => other,
     };
     Life { state, flaps }
+}
+
+/// A finding that was said to end because a silence keeps it from being published: nothing tells that it is over.
+fn hidden(told: Finding, again: Option<Arc<Finding>>) -> State {
+    let finding = Finding { status: Status::Firing, resolved_at: None, ..told };
+    State::Open { finding: Arc::new(finding), milder: 0, again }
 }
 
 #[cfg(test)]

@@ -4,8 +4,12 @@ mod fit;
 mod flaps;
 mod identity;
 mod ledger;
+mod maintenance;
+mod mirror;
+mod outbox;
 #[cfg(test)]
 mod script;
+mod silence;
 mod step;
 mod summary;
 
@@ -13,9 +17,14 @@ pub(crate) use fit::trim_evidence;
 pub use fit::{Trim, fit};
 pub use identity::{Fingerprint, epoch_subject, fingerprint, message_id, subject, token};
 pub use ledger::Ledger;
+pub use maintenance::{Maintenance, Window};
+pub use mirror::{Due, Mirror, Stored};
+pub use outbox::{Content, Failed, Letter, Outbox};
+pub use silence::{Matcher, Silence, Silences};
 pub use step::{Held, Moment, Said, Step, Terms, Why, step};
 pub use summary::{
-    AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, Scanned, ServerCounts, SummaryCost,
+    AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, MaintenanceRow, Scanned, ServerCounts,
+    SilencedRow, SinkStatus, StaleConfig, SummaryCost,
 };
 
 use crate::check::{Category, Entity, Kind, Observed, Severity};

@@ -1,12 +1,16 @@
 //! Epochs by a script, for the tests of a finding's life.
 
-use super::{AgentInfo, Moment, Origin};
+use super::{
+    AgentInfo, CheckCounts, EPOCH_TYPE, EpochSummary, FindingCounts, Ledger, Moment, Origin, Said, Scanned,
+    ServerCounts, SummaryCost, Terms, step,
+};
 use crate::check::{
     Context, Entity, Judge, Judgement, Observed, PolicySetting, Settings, Severity, Verdict, evaluate,
 };
 use crate::checks::find;
 use crate::snapshot::build::System;
 use crate::snapshot::{Endpoint, FollowUp, History};
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -101,4 +105,49 @@ pub(crate) fn moment(epoch: u64) -> Moment {
 /// A policy of so many epochs.
 pub(crate) fn policy(for_epochs: u64, keep: u64) -> PolicySetting {
     PolicySetting { for_epochs: Some(for_epochs), keep: Some(keep), ..PolicySetting::default() }
+}
+
+/// What epochs said of users, each as one step after the other.
+pub(crate) fn told(epochs: &[[Says; 3]]) -> Vec<Vec<Said>> {
+    let (origin, mut ledger, mut all) = (origin("1"), Ledger::default(), Vec::new());
+    for (epoch, says) in (0..).zip(epochs) {
+        let terms = Terms::plain(&origin);
+        let judged = judged(says, Sees::All, &PolicySetting::default());
+        let (next, step) = step(ledger, &judged, &terms, moment(epoch));
+        ledger = next;
+        all.push(step.said);
+    }
+    all
+}
+
+/// The summary of an epoch, which says nothing.
+pub(crate) fn summary(epoch: u64) -> Arc<EpochSummary> {
+    Arc::new(EpochSummary {
+        kind_of_message: EPOCH_TYPE,
+        epoch,
+        started_at: moment(epoch).at,
+        duration_ms: 0,
+        complete: true,
+        servers: ServerCounts::default(),
+        coverage: Vec::new(),
+        coverage_omitted: None,
+        checks: CheckCounts::default(),
+        findings: FindingCounts::default(),
+        silenced: Vec::new(),
+        silenced_omitted: None,
+        maintenance: Vec::new(),
+        maintenance_omitted: None,
+        config: None,
+        scanned: Scanned::default(),
+        cost: SummaryCost::default(),
+        sink: None,
+        notes: Vec::new(),
+        system: "test".into(),
+        agent: origin("1").agent,
+    })
+}
+
+/// Any words of an epoch about a user.
+pub(crate) fn any_says() -> impl Strategy<Value = Says> {
+    prop_oneof![3 => Just(Says::Warns), 1 => Just(Says::Alarms), 2 => Just(Says::Clear), 1 => Just(Says::Unknown)]
 }

@@ -3,7 +3,9 @@
 
 use super::flaps::Flaps;
 use super::ledger::{Ledger, Life, State};
-use super::{FINDING_TYPE, Finding, Fingerprint, Origin, Status, fingerprint};
+use super::{
+    FINDING_TYPE, Finding, Fingerprint, Maintenance, Origin, SilencedRow, Silences, Status, fingerprint,
+};
 use crate::check::{Entity, Firing, Judgement, Policy, Severity, Standing, UnknownRow};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub struct Terms<'a> {
     pub origin: &'a Origin,
     /// Whether what is seen once fires, however many epochs it should take: for who looks once.
     pub at_once: bool,
+    /// What is not published.
+    pub silences: &'a Silences,
+    /// What does not begin.
+    pub maintenance: &'a Maintenance,
 }
 
 /// A finding that neither fires nor ends because its data is missing.
@@ -51,7 +57,7 @@ pub enum Why {
     Succeeded,
     /// It goes on under this severity after another.
     Changed,
-    /// It ended.
+    /// It ended; or a silence keeps it from being published from now on, which it then carries.
     Ended,
     /// Its end, or its end under another severity, was said in the epoch before: the same message once more, so that
     /// one lost message does no harm.
@@ -97,16 +103,23 @@ pub struct Step {
     pub held: Vec<Held>,
     /// Findings that have not been seen in as many epochs as it takes to fire.
     pub pending: u64,
+    /// Findings that hold and are not published because of a silence.
+    pub silenced: Vec<SilencedRow>,
+    /// For each window of maintenance the findings that would have begun in this epoch.
+    pub maintained: Vec<u64>,
 }
 
 /// Takes in one epoch.
 ///
 /// What is seen in `for` epochs fires and is published in every epoch. It ends when it has been clear for `keep` epochs
 /// (more while it flaps) and there is data to prove it; the end is published in two epochs. While data is missing it goes
-/// on as it was. A finding whose severity rises, or has been lower for as many epochs, ends under the old one and goes on
+/// on as it was. What is silenced lives on without being published: it ends for everybody else, and begins again with its
+/// old `first_seen` if it outlives the silence. What may be because of maintenance stays pending. A finding whose severity rises, or has been lower for as many epochs, ends under the old one and goes on
 /// under the new.
 pub fn step(known: Ledger, judgements: &[Judgement], terms: &Terms<'_>, now: Moment) -> (Ledger, Step) {
-    let mut walk = Walk { terms, now, before: known.lives, after: Ledger::default(), step: Step::default() };
+    let maintained = vec![0; terms.maintenance.windows().len()];
+    let step = Step { maintained, ..Step::default() };
+    let mut walk = Walk { terms, now, before: known.lives, after: Ledger::default(), step };
     let repeats = walk.take_repeats();
     for judgement in judgements {
         for (entity, firing) in &judgement.firing {
@@ -121,12 +134,13 @@ pub fn step(known: Ledger, judgements: &[Judgement], terms: &Terms<'_>, now: Mom
     let Walk { mut after, mut step, .. } = walk;
     // An end is not repeated into the life of what fires again under the same severity.
     let fires_as = |told: &Finding| match after.lives.get(&told.fingerprint).map(|life| &life.state) {
-        Some(State::Open { finding, .. }) => finding.severity == told.severity,
+        Some(State::Open { finding, .. }) => finding.silenced.is_none() && finding.severity == told.severity,
         _ => false,
     };
     let repeats = repeats.into_iter().filter(|told| !fires_as(told));
     let mut said: Vec<Said> = repeats.map(|finding| Said { finding, why: Why::EndedAgain }).collect();
     said.append(&mut step.said);
+    step.silenced.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
     after.forget(now.at);
     step.said = said;
     step.pending = after.pending().count() as u64;
@@ -139,6 +153,15 @@ struct Walk<'a> {
     before: BTreeMap<Fingerprint, Life>,
     after: Ledger,
     step: Step,
+}
+
+impl<'a> Terms<'a> {
+    /// Without silences and maintenance.
+    pub const fn plain(origin: &'a Origin) -> Self {
+        static NO_SILENCES: Silences = Silences(Vec::new());
+        static NO_MAINTENANCE: Maintenance = Maintenance::none();
+        Self { origin, at_once: false, silences: &NO_SILENCES, maintenance: &NO_MAINTENANCE }
+    }
 }
 
 impl Walk<'_> {
@@ -158,16 +181,16 @@ impl Walk<'_> {
     fn seen(&mut self, judgement: &Judgement, entity: &Entity, firing: &Firing) {
         let fingerprint = fingerprint(&self.terms.origin.system, judgement.meta.id, entity);
         let policy = judgement.policy(entity);
-        let severity = policy.severity.or(firing.severity).unwrap_or(judgement.meta.severity);
+        let severity = judgement.severity(entity, firing);
         let mut told = self.tell(judgement, entity, firing, fingerprint.clone(), severity);
         let Life { state, mut flaps } = self.before.remove(&fingerprint).unwrap_or_default();
         let state = match state {
             State::Pending { finding, anew } => {
                 (told.first_seen, told.epochs) = (finding.first_seen, finding.epochs + 1);
-                self.begin(told, anew, &mut flaps, policy)
+                self.begin(told, anew, &mut flaps, judgement)
             }
-            State::Ended { .. } => self.begin(told, true, &mut flaps, policy),
-            State::New => self.begin(told, false, &mut flaps, policy),
+            State::Ended { .. } => self.begin(told, true, &mut flaps, judgement),
+            State::New => self.begin(told, false, &mut flaps, judgement),
             State::Open { finding, milder, .. } => {
                 (told.first_seen, told.epochs) = (finding.first_seen, finding.epochs + 1);
                 self.go_on(told, finding, milder, &mut flaps, policy)
@@ -176,17 +199,62 @@ impl Walk<'_> {
         self.after.lives.insert(fingerprint, Life { state, flaps });
     }
 
-    fn begin(&mut self, mut told: Finding, anew: bool, flaps: &mut Flaps, policy: Policy) -> State {
-        if told.epochs < policy.for_epochs && !self.terms.at_once {
+    fn begin(&mut self, mut told: Finding, anew: bool, flaps: &mut Flaps, judgement: &Judgement) -> State {
+        if told.epochs < judgement.policy(&told.entity).for_epochs && !self.terms.at_once {
+            return State::Pending { finding: Arc::new(told), anew };
+        }
+        let window = self.terms.maintenance.holds(&told.entity, judgement.disturbed);
+        if let Some(held) = window.and_then(|window| self.step.maintained.get_mut(window)) {
+            *held += 1;
             return State::Pending { finding: Arc::new(told), anew };
         }
         if anew {
             flaps.turn(self.now.at);
         }
         told.flaps = flaps.count(self.now.at);
+        self.open(None, told, Why::Began, 0)
+    }
+
+    /// An open finding in this epoch: said, unless a silence keeps it from being published. `past` is how it was before;
+    /// none if it begins.
+    fn open(&mut self, past: Option<Arc<Finding>>, mut told: Finding, why: Why, milder: u64) -> State {
+        told.silenced = self.terms.silences.of(&told, self.now.at);
         let finding = Arc::new(told);
-        self.say(&finding, Why::Began);
-        State::Open { finding, milder: 0, again: None }
+        let published = past.filter(|past| past.silenced.is_none());
+        let again = match (published, &finding.silenced) {
+            (Some(past), Some(silenced)) => {
+                let mut end = self.resolve(Arc::unwrap_or_clone(past), None);
+                end.silenced = Some(silenced.clone());
+                let end = Arc::new(end);
+                self.say(&end, Why::Ended);
+                Some(end)
+            }
+            (Some(past), None) if past.severity != finding.severity => {
+                let old = Arc::new(self.resolve(Arc::unwrap_or_clone(past), Some(finding.severity)));
+                self.say(&old, Why::Succeeded);
+                self.say(&finding, Why::Changed);
+                Some(old)
+            }
+            (Some(_), None) => {
+                self.say(&finding, why);
+                None
+            }
+            (None, None) => {
+                self.say(&finding, Why::Began);
+                None
+            }
+            (None, Some(_)) => None,
+        };
+        if let Some(silenced) = &finding.silenced {
+            self.step.silenced.push(SilencedRow {
+                fingerprint: finding.fingerprint.clone(),
+                check: finding.check.clone(),
+                entity: finding.entity.label().into(),
+                reason: silenced.reason.clone(),
+                until: silenced.until,
+            });
+        }
+        State::Open { finding, milder, again }
     }
 
     fn go_on(
@@ -203,17 +271,11 @@ impl Walk<'_> {
         if !changes {
             told.severity = past.severity;
             told.flaps = flaps.count(self.now.at);
-            let finding = Arc::new(told);
-            self.say(&finding, Why::Repeated);
-            return State::Open { finding, milder, again: None };
+            return self.open(Some(past), told, Why::Repeated, milder);
         }
-        let old = Arc::new(self.resolve(Arc::unwrap_or_clone(past), Some(told.severity)));
-        self.say(&old, Why::Succeeded);
         flaps.turn(self.now.at);
         told.flaps = flaps.count(self.now.at);
-        let finding = Arc::new(told);
-        self.say(&finding, Why::Changed);
-        State::Open { finding, milder: 0, again: Some(old) }
+        self.open(Some(past), told, Why::Changed, 0)
     }
 
     /// What was known of before, and does not fire.
@@ -231,21 +293,25 @@ impl Walk<'_> {
                 (Standing::Unknown(reason), _) => {
                     let entity = finding.entity.label().into();
                     let row = UnknownRow { check: finding.check.clone(), entity, reason: reason.clone() };
-                    self.step.held.push(Held { row, fingerprint: fingerprint.clone() });
-                    let held = self.as_it_was(finding, &mut flaps, |told| told.held = Some(reason));
-                    self.say(&held, Why::Held);
-                    State::Open { finding: held, milder, again: None }
+                    let held = self.as_it_was(&finding, &mut flaps, |told| told.held = Some(reason));
+                    let state = self.open(Some(finding), held, Why::Held, milder);
+                    // What nobody is told of is not held for anybody.
+                    if matches!(&state, State::Open { finding, .. } if finding.silenced.is_none()) {
+                        self.step.held.push(Held { row, fingerprint: fingerprint.clone() });
+                    }
+                    state
                 }
                 (Standing::Clear, keep) => {
                     let keep = keep.map_or(1, |keep| flaps.keep(keep, self.now.at));
-                    if finding.clear_epochs + 1 >= keep {
+                    if finding.clear_epochs + 1 >= keep && finding.silenced.is_some() {
+                        State::Ended { at: self.now.at, again: None }
+                    } else if finding.clear_epochs + 1 >= keep {
                         let end = Arc::new(self.resolve(Arc::unwrap_or_clone(finding), None));
                         self.say(&end, Why::Ended);
                         State::Ended { at: self.now.at, again: Some(end) }
                     } else {
-                        let kept = self.as_it_was(finding, &mut flaps, |told| told.clear_epochs += 1);
-                        self.say(&kept, Why::Kept);
-                        State::Open { finding: kept, milder, again: None }
+                        let kept = self.as_it_was(&finding, &mut flaps, |told| told.clear_epochs += 1);
+                        self.open(Some(finding), kept, Why::Kept, milder)
                     }
                 }
             },
@@ -253,21 +319,16 @@ impl Walk<'_> {
         self.after.lives.insert(fingerprint, Life { state, flaps });
     }
 
-    fn as_it_was(
-        &self,
-        past: Arc<Finding>,
-        flaps: &mut Flaps,
-        change: impl FnOnce(&mut Finding),
-    ) -> Arc<Finding> {
+    fn as_it_was(&self, past: &Finding, flaps: &mut Flaps, change: impl FnOnce(&mut Finding)) -> Finding {
         let mut told = Finding {
             epoch: self.now.epoch,
             agent: self.terms.origin.agent.clone(),
             flaps: flaps.count(self.now.at),
             held: None,
-            ..Arc::unwrap_or_clone(past)
+            ..past.clone()
         };
         change(&mut told);
-        Arc::new(told)
+        told
     }
 
     fn tell(
@@ -333,5 +394,7 @@ fn standing(finding: &Finding, judged: &BTreeMap<&str, &Judgement>) -> (Standing
     (judgement.standing(&finding.entity), policy.enabled.then_some(policy.keep))
 }
 
+#[cfg(test)]
+mod expectations;
 #[cfg(test)]
 mod tests;

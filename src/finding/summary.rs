@@ -1,10 +1,12 @@
 //! The summary of an epoch, as published.
 
-use super::AgentInfo;
+use super::{AgentInfo, Fingerprint};
 use crate::check::UnknownRow;
+use crate::snapshot::Leaving;
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::borrow::Cow;
 use time::OffsetDateTime;
 
 /// The summary of an epoch.
@@ -36,17 +38,84 @@ pub struct EpochSummary {
     pub checks: CheckCounts,
     /// What was found.
     pub findings: FindingCounts,
+    /// Findings that hold and are not published because of a silence, by fingerprint; at most 1,000 rows, and fewer where
+    /// the message would be too large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silenced: Vec<SilencedRow>,
+    /// Rows left out of `silenced`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silenced_omitted: Option<u64>,
+    /// Servers that left in order, or came back, within the grace period; at most 1,000 rows, and fewer where the message
+    /// would be too large.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub maintenance: Vec<MaintenanceRow>,
+    /// Rows left out of `maintenance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance_omitted: Option<u64>,
     /// What was looked at.
     pub scanned: Scanned,
     /// What it cost.
     pub cost: SummaryCost,
+    /// How the sink does; only where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<SinkStatus>,
     /// Anything else that was incomplete, in sentences.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Left out unless the configuration could not be read again, so that the agent goes on with the one it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<StaleConfig>,
     /// A name for the whole NATS system.
     pub system: String,
     /// Who published.
     pub agent: AgentInfo,
+}
+
+/// A finding that holds and is not published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SilencedRow {
+    /// Which one.
+    pub fingerprint: Fingerprint,
+    /// The check's id.
+    pub check: Cow<'static, str>,
+    /// The entity's name.
+    #[schemars(with = "String")]
+    pub entity: Name,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// When the silence ends.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: OffsetDateTime,
+}
+
+/// A server that left in order or came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MaintenanceRow {
+    /// The server's name.
+    #[schemars(with = "String")]
+    pub server: Name,
+    /// What it announced last.
+    pub how: Leaving,
+    /// When the agent heard that.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub since: OffsetDateTime,
+    /// Until when findings that may be because of it do not begin; later, if it comes back or leaves again.
+    #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub until: OffsetDateTime,
+    /// Findings that would have begun in this epoch; of those of several servers each is counted with the first.
+    pub held: u64,
+}
+
+/// That the agent goes on with an earlier configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct StaleConfig {
+    /// How often it was read again with success since the agent started.
+    pub reloads: u64,
+    /// Why the last attempt failed, with the file and the line.
+    pub failed: String,
 }
 
 /// Who answered.
@@ -119,6 +188,8 @@ pub struct FindingCounts {
     pub held: u64,
     /// Findings that have not been seen in as many epochs as it takes to fire.
     pub pending: u64,
+    /// Findings that hold and are not published because of a silence. They are not counted above.
+    pub silenced: u64,
 }
 
 /// What was looked at.
@@ -149,4 +220,26 @@ pub struct SummaryCost {
     pub duplicates: u64,
     /// Messages to the agent's inbox that belonged to no open request.
     pub strangers: u64,
+}
+
+/// How the sink does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SinkStatus {
+    /// Whether it takes messages now.
+    pub connected: bool,
+    /// Beginnings, changes and ends of findings that it has not taken yet.
+    pub buffered: u64,
+    /// Those that were dropped because too many waited, since the agent started.
+    pub dropped: u64,
+    /// Messages that its stream acknowledged, since the agent started.
+    pub published: u64,
+    /// Attempts to store a message or a state that failed, since the agent started. All but messages that are too large
+    /// are tried again.
+    pub failed: u64,
+    /// What keeps it from working.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Where the stream and the bucket differ from the configuration, in sentences.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }

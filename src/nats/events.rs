@@ -24,6 +24,8 @@ pub struct ClientEvents(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Which connection it is, for the log; none for the main one.
+    name: Option<&'static str>,
     connected: AtomicBool,
     connects: AtomicU64,
     disconnects: AtomicU64,
@@ -51,10 +53,10 @@ struct Notes {
 }
 
 impl Notes {
-    fn log_once(&mut self, text: &str) -> String {
+    fn log_once(&mut self, connection: Option<&str>, text: &str) -> String {
         let text: String = text.chars().take(MAX_TEXT).collect();
         if self.logged.len() < MAX_DENIED && self.logged.insert(text.clone()) {
-            tracing::warn!(problem = text, "the connection has a problem");
+            tracing::warn!(connection, problem = text, "the connection has a problem");
         }
         text
     }
@@ -71,6 +73,11 @@ impl ClientEvents {
     /// No events so far.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No events so far of a connection that the log calls by this name.
+    pub fn named(name: &'static str) -> Self {
+        Self(Arc::new(Shared { name: Some(name), ..Shared::default() }))
     }
 
     /// Whether the connection stands now.
@@ -163,12 +170,12 @@ impl ClientEvents {
     /// Notes a problem that is no event of the client.
     pub(super) fn problem(&self, text: &str) {
         let mut notes = self.notes();
-        notes.problem = Some(notes.log_once(text));
+        notes.problem = Some(notes.log_once(self.0.name, text));
     }
 
     fn client_problem(&self, text: &str) {
         let mut notes = self.notes();
-        notes.client_problem = Some(notes.log_once(text));
+        notes.client_problem = Some(notes.log_once(self.0.name, text));
     }
 
     pub(super) fn record(&self, event: &Event) {
@@ -179,23 +186,28 @@ impl ClientEvents {
                 // Other credentials may have been read, with other permissions.
                 let mut notes = self.notes();
                 *notes = Notes::default();
-                tracing::debug!("connected");
+                tracing::debug!(connection = self.0.name, "connected");
             }
             Event::Disconnected => {
                 self.0.disconnects.fetch_add(1, Ordering::Relaxed);
                 self.0.connected.store(false, Ordering::Relaxed);
-                tracing::warn!("the connection was lost; connecting again");
+                tracing::warn!(connection = self.0.name, "the connection was lost; connecting again");
             }
             Event::SlowConsumer(_) => {
                 if self.0.drops.fetch_add(1, Ordering::Relaxed) == 0 {
-                    tracing::warn!("answers come faster than they are read, and some were dropped");
+                    tracing::warn!(
+                        connection = self.0.name,
+                        "answers come faster than they are read, and some were dropped"
+                    );
                 }
             }
             Event::ServerError(ServerError::Other(text)) => self.server_error(text),
             Event::ServerError(error) => self.server_error(&error.to_string()),
             Event::ClientError(ClientError::Other(text)) => self.client_problem(text),
             Event::ClientError(error) => self.client_problem(&error.to_string()),
-            Event::LameDuckMode => tracing::info!("the server is about to shut down"),
+            Event::LameDuckMode => {
+                tracing::info!(connection = self.0.name, "the server is about to shut down")
+            }
             Event::Closed => self.0.connected.store(false, Ordering::Relaxed),
             Event::Draining => {}
         }
@@ -228,7 +240,11 @@ impl ClientEvents {
         if set.len() < MAX_DENIED && set.insert(subject.to_owned()) {
             let text = format!("{verb} {subject}");
             if !tolerated && notes.logged.len() < MAX_DENIED && notes.logged.insert(text) {
-                tracing::warn!(subject, "the server does not let this user {verb} the subject");
+                tracing::warn!(
+                    connection = self.0.name,
+                    subject,
+                    "the server does not let this user {verb} the subject"
+                );
             }
         }
     }

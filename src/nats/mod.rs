@@ -2,8 +2,8 @@
 //!
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
-//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them, [`recall`] asks for them, and
-//! a [`service`] answers requests. [`load`] is for the demo, [`stage`] for
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them, [`recall`] asks for them; [`sink`]
+//! keeps them with JetStream, over a connection of its own; a [`service`] answers requests. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
 pub mod ask;
@@ -23,6 +23,7 @@ pub mod publish;
 pub mod recall;
 pub mod selftest;
 pub mod service;
+pub mod sink;
 pub mod stage;
 mod tls;
 mod urls;

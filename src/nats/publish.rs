@@ -6,7 +6,7 @@ use async_nats::header::HeaderMap;
 use std::time::Duration;
 
 /// Bytes that the headers of a message may take; the longest has a fingerprint, an epoch and two names.
-const HEADER_BYTES: usize = 512;
+pub(super) const HEADER_BYTES: usize = 512;
 
 /// Publishes under one prefix.
 #[derive(Debug, Clone)]

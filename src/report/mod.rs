@@ -10,7 +10,7 @@ mod table;
 mod wrap;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use json::json;
 pub use markdown::markdown;

@@ -13,7 +13,7 @@ fn agent() -> AgentInfo {
     AgentInfo { id: "id".into(), name: "host".into(), version: "0.0.0".into() }
 }
 
-pub(super) fn unknown(entity: &str, reason: &str) -> UnknownRow {
+pub(crate) fn unknown(entity: &str, reason: &str) -> UnknownRow {
     UnknownRow { check: "ACCOUNTS_001".into(), entity: entity.into(), reason: reason.into() }
 }
 
@@ -54,7 +54,7 @@ fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
 }
 
 /// A complete epoch with findings of these severities.
-pub(super) fn with(severities: &[Severity]) -> Report {
+pub(crate) fn with(severities: &[Severity]) -> Report {
     let said = |(n, severity): (u64, &Severity)| Said {
         finding: finding(*severity, &format!("APP{n}"), 180 + n).into(),
         why: Why::Began,
@@ -70,9 +70,15 @@ pub(super) fn with(severities: &[Severity]) -> Report {
         coverage_omitted: None,
         checks: CheckCounts { evaluated: 7, ..CheckCounts::default() },
         findings: FindingCounts::default(),
+        silenced: Vec::new(),
+        silenced_omitted: None,
+        maintenance: Vec::new(),
+        maintenance_omitted: None,
         scanned: Scanned { accounts: 12, connections: 5012, streams: 0, consumers: 0 },
         cost: SummaryCost::default(),
+        sink: None,
         notes: Vec::new(),
+        config: None,
         system: "test".into(),
         agent: agent(),
     };
@@ -80,12 +86,12 @@ pub(super) fn with(severities: &[Severity]) -> Report {
 }
 
 /// The finding that is the n-th message.
-pub(super) fn change(report: &mut Report, n: usize) -> &mut Finding {
+pub(crate) fn change(report: &mut Report, n: usize) -> &mut Finding {
     std::sync::Arc::make_mut(&mut report.said[n].finding)
 }
 
 /// An incomplete epoch with something of everything.
-pub(super) fn report() -> Report {
+pub(crate) fn report() -> Report {
     let mut report = with(&[Severity::Info, Severity::Warning, Severity::Critical, Severity::Warning]);
     let (ended, long) = (0, 3);
     change(&mut report, ended).status = Status::Resolved;

@@ -26,6 +26,8 @@ pub struct Missing {
     pub lame_duck: bool,
     /// Whether it publishes heartbeats while it does not answer.
     pub heartbeats: bool,
+    /// Whether this agent knows it only from findings of an agent that ran before.
+    pub expected: bool,
     /// Servers that answered in this epoch and have a route (or a gateway) to it; sorted.
     pub named_by: Vec<Name>,
 }
@@ -64,6 +66,9 @@ impl Missing {
             (false, Some(by)) => {
                 format!("server {name} is named by a route of {by}, but never answered this agent")
             }
+            (false, None) if self.expected => {
+                format!("server {name} is known from earlier findings, but never answered this agent")
+            }
             (false, None) => format!("server {name} was heard of, but never answered this agent"),
         }
     }
@@ -99,6 +104,10 @@ mod tests {
             (
                 Missing { heartbeats: true, ..told.clone() },
                 "server n3 sends heartbeats but does not answer requests",
+            ),
+            (
+                Missing { expected: true, ..told.clone() },
+                "server n3 is known from earlier findings, but never answered this agent",
             ),
             (told, "server n3 was heard of, but never answered this agent"),
             (

@@ -6,6 +6,7 @@ pub(crate) mod build;
 mod connections;
 mod counter;
 mod coverage;
+mod departure;
 mod events;
 mod follow_up;
 mod history;
@@ -22,6 +23,7 @@ pub use connections::{
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
 pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Shortfall};
+pub use departure::{Departure, Leaving};
 pub use events::{AccountEvents, Events};
 pub use follow_up::{ConnectionSubscriptions, FollowUp, FollowUpResults, SubscriptionShape};
 pub use history::{History, Sample, Trend, difference};
@@ -51,6 +53,8 @@ pub struct Snapshot {
     pub follow_ups: FollowUpResults,
     /// Which server answered what.
     pub coverage: Coverage,
+    /// Servers that announced that they leave, within the last day; by name.
+    pub departures: Vec<Departure>,
     /// What the gather cost.
     pub cost: Cost,
     /// Whether the gather was ended by its deadline, so that something is missing for want of time.
@@ -98,6 +102,7 @@ impl Snapshot {
             accounts: BTreeMap::new(),
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
+            departures: Vec::new(),
             cost: Cost::default(),
             cut: false,
             pace: Pace::default(),

@@ -80,6 +80,11 @@ async fn a_missing_server_makes_verdicts_unknown_and_resolves_nothing() {
     let firing = firing_in(&watched, &last);
     assert!(firing.contains(&"ACCOUNTS_001".to_owned()), "{firing:?}");
     assert!(!firing.contains(&"SERVER_011".to_owned()), "{firing:?}");
+    let history = watched.findings.history();
+    let held = history.iter().find(|m| m.check() == "SERVER_011" && m.epoch() == last.epoch()).unwrap();
+    assert_eq!(held.status(), "firing");
+    assert!(held.json["held"].as_str().unwrap().contains("server n3 did not answer"), "{}", held.json);
+    assert!(held.json["last_seen"].as_str() < last.json["started_at"].as_str(), "{}", held.json);
     let resolved: Vec<_> =
         watched.findings.history().into_iter().filter(|m| m.status() == "resolved").collect();
     assert!(resolved.is_empty(), "{resolved:?}");

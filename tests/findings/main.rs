@@ -67,7 +67,7 @@ impl Watched {
         let schemas = Schemas::printed();
         let history = self.findings.history();
         assert!(!history.is_empty());
-        let mut resolved: HashMap<String, u64> = HashMap::new();
+        let mut ends: HashMap<String, Vec<&Message>> = HashMap::new();
         for message in &history {
             schemas.check(message);
             assert_eq!(message.header("Insights-Type"), message.kind());
@@ -88,8 +88,15 @@ impl Watched {
                 assert_eq!(tokens[2], account);
             }
             if message.status() == "resolved" {
-                *resolved.entry(fingerprint.to_owned()).or_default() += 1;
+                ends.entry(id).or_default().push(message);
             }
+        }
+        for (id, said) in ends {
+            assert!(said.len() <= 2, "{id} {} times", said.len());
+            assert!(
+                said.iter().all(|end| end.json == said[0].json && end.subject == said[0].subject),
+                "{id}"
+            );
         }
     }
 }
@@ -131,8 +138,10 @@ impl Schemas {
     }
 }
 
-/// Checks of the findings that fire in the summary's epoch.
+/// Checks of the findings that were seen to hold in the summary's epoch.
 fn firing_in(watched: &Watched, epoch: &Message) -> Vec<String> {
-    let of_epoch = |m: &Message| !m.is_epoch() && m.epoch() == epoch.epoch() && m.status() == "firing";
+    let of_epoch = |m: &Message| {
+        !m.is_epoch() && m.epoch() == epoch.epoch() && m.status() == "firing" && m.json["held"].is_null()
+    };
     watched.findings.history().into_iter().filter(of_epoch).map(|m| m.check().to_owned()).collect()
 }

@@ -1,8 +1,9 @@
 //! ACCOUNTS_001: an account's connections come near the most it may have.
 
 use crate::check::{
-    AccountLimit, Category, Context, Entity, EntityType, EventsSeen, Kind, LimitView, Meta, Observed,
-    OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
+    AccountLimit, Category, Context, Disturbed, Entity, EntityType, EventsSeen, Kind, LimitView, Meta,
+    Observed, OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent,
+    percent_of,
 };
 use crate::checks::evidence::{
     DOMINANT, Growth, LIKELY, ServerShare, Silent, TopList, by_server, kinds, raised, sweep_gaps, top_users,
@@ -137,6 +138,8 @@ impl Rule for ConnectionLimit {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // A restart moves connections and opens none: an account is as near its limit as before.
+    const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

@@ -1,8 +1,9 @@
 //! ACCOUNTS_006: subscriptions come near the most that an account allows.
 
 use crate::check::{
-    AccountLimit, Category, Context, Entity, EntityType, EventsSeen, Kind, LimitView, Meta, Observed,
-    OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
+    AccountLimit, Category, Context, Disturbed, Entity, EntityType, EventsSeen, Kind, LimitView, Meta,
+    Observed, OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent,
+    percent_of,
 };
 use crate::checks::evidence::{ConnectionRow, DOMINANT, Subjects, raised, sweep_gaps};
 use crate::snapshot::{
@@ -153,6 +154,8 @@ impl Rule for SubscriptionLimit {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // Subscriptions go with their connection: no restart adds to them.
+    const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

@@ -1,8 +1,8 @@
 //! AGENT_001: a server that is known does not answer.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, at_least, count,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::snapshot::{Missing, Snapshot};
 use crate::text::Name;
@@ -47,7 +47,8 @@ pub(super) struct Evidence {
     silent_epochs: u64,
     /// When it last answered this agent; none if it never did.
     last_answer: Option<LastAnswer>,
-    /// How it is known: `answers` of earlier epochs, `heartbeats`, `routes` or `gateways` of other servers.
+    /// How it is known: `answers` of earlier epochs, `heartbeats`, `routes` or `gateways` of other servers, `findings` of an
+    /// agent that ran before.
     known_by: &'static str,
     /// Servers that answered and have a route (or a gateway) to it now, at most 20 of them.
     #[schemars(with = "Vec<String>")]
@@ -99,8 +100,9 @@ impl Rule for ServerNotAnswering {
         rule: "A known server has not answered this agent for 2 epochs in a row; critical from 5 epochs on.",
         why: "While a server is silent, its clients, its limits and its part of every sum are unseen: what depends on it \
               is unknown, and a fault there would not be found.\n\n\
-              A server is known if it ever answered this agent, if it publishes heartbeats (every 10 s), or if another \
-              server has a route or a gateway to it. Requests travel one route and one gateway far: in a cluster in \
+              A server is known if it ever answered this agent, if it publishes heartbeats (every 10 s), if another \
+              server has a route or a gateway to it, or if a finding is about it that an agent before this one left. \
+              Requests travel one route and one gateway far: in a cluster in \
               which not every server has a route to every other one, servers stay hidden behind the agent's own, and \
               only the routes of their neighbours tell that they exist. A cluster that only gateways name is reported \
               as `*/<cluster>`.\n\n\
@@ -115,14 +117,16 @@ impl Rule for ServerNotAnswering {
              cannot be reached from the agent's server only.",
             "Give every server of a cluster a route to every other one, or connect the agent to the server that all \
              others are connected to.",
-            "If the server was removed for good, restart the agent to forget it; stop servers with a signal (`TERM`, or \
-             lame-duck mode) so that they say goodbye.",
+            "If the server was removed for good, silence it for the 24 hours after which it is forgotten; stop servers with \
+             a signal (`TERM`, or lame-duck mode) so that they say goodbye.",
         ],
         needs: &[],
         evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CanFire,
     };
+    // A route to a server that has left may be named for a while; any other server that is silent is silent by itself.
+    const DISTURBED: Disturbed = Disturbed::Own;
     type Thresholds = Limits;
     type Evidence = Evidence;
 
@@ -166,6 +170,7 @@ fn evidence(now: &Snapshot, missing: &Missing) -> Evidence {
         (Some(_), _) => "answers",
         (None, true) => "heartbeats",
         (None, false) if missing.is_cluster() => "gateways",
+        (None, false) if missing.expected && missing.named_by.is_empty() => "findings",
         (None, false) => "routes",
     };
     let cluster = missing.cluster.as_ref().map(|cluster| {
@@ -320,6 +325,13 @@ mod tests {
         });
         let judgement = judge::<Check>(&heard);
         assert_eq!(only(&judgement).1.evidence["known_by"], "heartbeats");
+        let adopted = silent(6, |missing| {
+            (missing.id, missing.last_epoch, missing.last_at, missing.expected) = (None, None, None, true);
+        });
+        let judgement = judge::<Check>(&adopted);
+        assert_eq!(only(&judgement).1.evidence["known_by"], "findings");
+        assert_eq!(only(&judgement).1.severity, Some(Severity::Critical));
+        let judgement = judge::<Check>(&heard);
         assert!(only(&judgement).1.remediation[0].contains("sends heartbeats"));
     }
 

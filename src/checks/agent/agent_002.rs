@@ -1,8 +1,8 @@
 //! AGENT_002: the agent's user may not use a subject that the checks need.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, count,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, count,
 };
 use crate::snapshot::{Denied, Endpoint};
 use schemars::JsonSchema;
@@ -58,6 +58,8 @@ impl Rule for DeniedSubject {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // No restart takes a permission away: servers with another configuration do.
+    const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

@@ -1,8 +1,8 @@
 //! AGENT_003: the agent does not get done with an epoch in its time.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, at_least, count,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::snapshot::{Pace, Snapshot};
 use crate::text::Name;
@@ -102,6 +102,8 @@ impl Rule for EpochOverrun {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // Nobody waits for a server that said that it leaves, so an epoch takes no longer for that.
+    const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

@@ -1,8 +1,8 @@
 //! OPT_BALANCE_002: a server with far more connections than the others of its cluster.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, at_least, percent_of, rounded,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, at_least, percent_of, rounded,
 };
 use crate::checks::evidence::{DOMINANT, OnServer, ServerShare, by_server, sweep_gaps_at};
 use crate::snapshot::{Endpoint, Server};
@@ -88,6 +88,8 @@ impl Rule for ConnectionHotspot {
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
     };
+    // The clients of a server that leaves come to the others, and one that comes back is empty at first.
+    const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

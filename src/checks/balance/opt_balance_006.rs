@@ -1,8 +1,8 @@
 //! OPT_BALANCE_006: most of an account's connections in a cluster are on one server.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, at_least, percent, percent_of, rounded,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, at_least, percent, percent_of, rounded,
 };
 use crate::checks::evidence::{DOMINANT, ServerShare, TopList, by_server, sweep_gaps_at};
 use crate::snapshot::{Account, Endpoint, Server, ShareDetails};
@@ -107,6 +107,8 @@ impl Rule for AccountConcentration {
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
     };
+    // The clients of a server that leaves come to the others, and one that comes back is empty at first.
+    const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

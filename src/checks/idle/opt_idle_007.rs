@@ -1,8 +1,8 @@
 //! OPT_IDLE_007: client connections that never carried a message.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, count, percent_of, seconds,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, count, percent_of, seconds,
 };
 use crate::checks::evidence::{in_words, rfc3339, sweep_gaps};
 use crate::snapshot::{Account, Endpoint, SilentConnection, Snapshot, UserFold, shared};
@@ -136,6 +136,8 @@ impl Rule for IdleClientConnections {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // Whoever reconnects begins to be idle anew.
+    const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

@@ -1,8 +1,8 @@
 //! SERVER_011: a server's client connections come near the most it accepts.
 
 use crate::check::{
-    Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, count, percent, percent_of,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
 };
 use crate::checks::evidence::{DOMINANT, Growth, LIKELY, OnServer, Silent, raised, sweep_gaps_at};
 use crate::snapshot::{Endpoint, FollowUp, Sample, Server, ServerVars, difference};
@@ -162,6 +162,8 @@ impl Rule for ConnectionCountHigh {
         scope: Scope::Server,
         partial: Partial::CannotFire,
     };
+    // The clients of a server that leaves come to the others, and go back later.
+    const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

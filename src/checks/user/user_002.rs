@@ -1,8 +1,8 @@
 //! USER_002: one user identity has very many connections.
 
 use crate::check::{
-    AccountLimit, Category, Context, Entity, EntityType, Kind, LimitView, Meta, Observed, OutOfRange,
-    Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, at_least, count, percent_of,
+    AccountLimit, Category, Context, Disturbed, Entity, EntityType, Kind, LimitView, Meta, Observed,
+    OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, at_least, count, percent_of,
 };
 use crate::checks::evidence::{
     DOMINANT, LIKELY, ServerShare, Silent, TopList, by_server, in_words, rfc3339, sweep_gaps,
@@ -115,6 +115,8 @@ impl Rule for ExcessiveUserConnections {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // The sum over all servers is the same wherever the connections are.
+    const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

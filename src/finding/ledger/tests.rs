@@ -5,7 +5,7 @@ use crate::finding::{Step, Terms, Why, step};
 /// An epoch of an agent.
 fn run(agent: &str, ledger: Ledger, says: Says, epoch: u64) -> (Ledger, Step) {
     let origin = origin(agent);
-    let terms = Terms { origin: &origin, at_once: false };
+    let terms = Terms::plain(&origin);
     step(ledger, &judged(&[says], Sees::All, &policy(1, 1)), &terms, moment(epoch))
 }
 
@@ -66,6 +66,10 @@ fn a_severity_that_changed_is_no_end() {
         let open = warm.open().next().unwrap();
         assert_eq!((open.severity.as_str(), open.first_seen), ("critical", moment(1).at));
     }
+    // The message that should follow is lost.
+    assert_eq!(changed.said[0].why, Why::Succeeded);
+    warm.adopt(Finding::clone(&changed.said[0].finding), moment(2).at);
+    assert_eq!(warm.open().count(), 1);
 }
 
 #[test]

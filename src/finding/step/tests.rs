@@ -1,4 +1,5 @@
 use super::*;
+use crate::check::PolicySetting;
 use crate::finding::fingerprint;
 use crate::finding::script::{CHECK, Says, Sees, USERS, entity, judged, moment, origin, policy};
 use proptest::prelude::*;
@@ -11,7 +12,7 @@ fn run(
     (for_epochs, keep): (u64, u64),
 ) -> (Ledger, Step) {
     let (origin, policy) = (origin("1"), policy(for_epochs, keep));
-    let terms = Terms { origin: &origin, at_once: false };
+    let terms = Terms::plain(&origin);
     step(ledger, &judged(says, sees, &policy), &terms, moment(epoch))
 }
 
@@ -99,7 +100,7 @@ fn for_is_counted_in_a_row_and_from_the_first_sight() {
 fn who_looks_once_sees_what_is_seen_once() {
     let origin = origin("1");
     let judgements = judged(&[Says::Warns], Sees::All, &policy(5, 1));
-    let terms = Terms { origin: &origin, at_once: true };
+    let terms = Terms { at_once: true, ..Terms::plain(&origin) };
     let (_, step) = step(Ledger::default(), &judgements, &terms, moment(0));
     assert_eq!(step.said[0].why, Why::Began);
 }
@@ -170,6 +171,26 @@ fn a_severity_falls_only_after_as_many_epochs_as_an_end_takes() {
 fn the_findings_of_a_disabled_check_end_at_once() {
     let said = whys((1, 5), &[WARNS, (Says::Warns, Sees::Disabled), (Says::Clear, Sees::Disabled)]);
     assert_eq!(said[1..], [vec![Why::Ended], vec![Why::EndedAgain]]);
+}
+
+#[test]
+fn an_entity_that_is_not_judged_any_more_ends_at_once() {
+    let (ledger, _) = run(Ledger::default(), &[Says::Warns], Sees::All, 0, (1, 5));
+    let (origin, kept) = (origin("1"), policy(1, 5));
+    let off = PolicySetting { enabled: Some(false), ..kept };
+    let terms = Terms::plain(&origin);
+    let (_, step) = step(ledger, &judged(&[Says::Warns], Sees::All, &off), &terms, moment(1));
+    assert_eq!(step.said[0].why, Why::Ended);
+}
+
+#[test]
+fn a_short_sight_after_an_end_is_not_forgotten_as_a_turn() {
+    let epochs = [WARNS, WARNS, CLEAR, WARNS, CLEAR, WARNS, WARNS];
+    let mut ledger = Ledger::default();
+    for (epoch, (says, sees)) in (0..).zip(epochs) {
+        ledger = run(ledger, &[says], sees, epoch, (2, 1)).0;
+    }
+    assert_eq!(ledger.open().next().unwrap().flaps, 1);
 }
 
 #[test]

@@ -45,6 +45,7 @@ use learnt::{Faded, Learnt};
 use owners::Owners;
 use page::Folding;
 use roll_call::RollCall;
+pub use roster::Expected;
 use roster::Roster;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -159,6 +160,12 @@ impl Gatherer {
     /// by them as well.
     pub fn declare(&mut self, limits: BTreeMap<Name, AccountLimits>) {
         self.declared = limits;
+    }
+
+    /// Takes in servers that findings of an agent that ran before are about. One that is silent by now is missed until it
+    /// answers, or for a day.
+    pub fn expect(&mut self, servers: impl Iterator<Item = Expected>) {
+        self.roster.expect(servers);
     }
 
     /// Takes over what the self-test found to be denied, of what is asked and listened to here.

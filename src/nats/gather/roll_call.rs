@@ -77,6 +77,7 @@ impl RollCall {
         }
         std::mem::take(&mut self.asked.tally).add_to(snapshot);
         snapshot.coverage.missing = roster.call(snapshot, &self.peers, asked);
+        snapshot.departures = roster.departures();
         if roster.full() {
             let note = "servers or heartbeats tell of more servers than are remembered without an answer";
             snapshot.coverage.notes.push(note.into());

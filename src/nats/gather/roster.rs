@@ -3,11 +3,13 @@
 //! A server is known by its answers to the roll call, by its heartbeats, and by the routes and gateways of others: where
 //! not every server has a route to every other one, requests reach only the neighbours of the agent's own server.
 
+mod departures;
 #[cfg(test)]
 mod tests;
 
-use crate::snapshot::{Missing, Snapshot, Version};
+use crate::snapshot::{Departure, Leaving, Missing, Snapshot, Version};
 use crate::text::{NAME_BYTES, Name, bounded};
+use departures::Departures;
 use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
 
@@ -90,6 +92,21 @@ struct Known {
     witnesses: BTreeSet<Name>,
     /// Whether any server ever did.
     named: bool,
+    /// Whether findings of an agent that ran before are about it.
+    expected: bool,
+}
+
+/// A server that findings of an agent that ran before are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name.
+    pub name: Name,
+    /// Its cluster, where that is known.
+    pub cluster: Option<Name>,
+    /// For how many epochs in a row it had been silent by then; 0 if it had not.
+    pub silent_epochs: u64,
+    /// Since when, where it had.
+    pub silent_since: Option<OffsetDateTime>,
 }
 
 /// Known servers by name. A server that answers under the same name with a new id was restarted; one that shut down
@@ -99,6 +116,7 @@ pub(super) struct Roster {
     servers: BTreeMap<Name, Known>,
     /// Names and ids of those that left in order, and the epochs since.
     left: BTreeMap<Name, u32>,
+    departures: Departures,
 }
 
 impl Roster {
@@ -113,23 +131,47 @@ impl Roster {
         for event in events {
             match event {
                 ServerEvent::Shutdown(id) => {
-                    let left = &mut self.left;
+                    let (left, departures) = (&mut self.left, &mut self.departures);
+                    departures.ended(&id, at);
                     self.servers.retain(|name, known| {
                         let stays = known.id.as_ref() != Some(&id);
                         if !stays {
                             left.insert(name.clone(), 0);
+                            departures.announce(&id, (name, known.cluster.as_ref()), Leaving::Shutdown, at);
                         }
                         stays
                     });
                     left.insert(id, 0);
                 }
                 ServerEvent::LameDuck(id) => {
-                    let of = |known: &&mut Known| known.id.as_ref() == Some(&id);
-                    self.servers.values_mut().filter(of).for_each(|known| known.lame_duck_at = Some(at));
+                    let of = |(_, known): &(&Name, &mut Known)| known.id.as_ref() == Some(&id);
+                    for (name, known) in self.servers.iter_mut().filter(of) {
+                        known.lame_duck_at = Some(at);
+                        let who = (name, known.cluster.as_ref());
+                        self.departures.announce(&id, who, Leaving::LameDuck, at);
+                    }
                 }
                 ServerEvent::Heartbeat { id, name, cluster } => self.hear(id, name, cluster, at),
             }
         }
+    }
+
+    /// Takes in servers that findings of an agent that ran before are about: one that answers nothing now is missed, and
+    /// not taken for one that does not exist.
+    pub(super) fn expect(&mut self, servers: impl Iterator<Item = Expected>) {
+        for Expected { name, cluster, silent_epochs, silent_since } in servers {
+            if self.full() || self.servers.contains_key(&name) || self.left.contains_key(&name) {
+                continue;
+            }
+            let (missed_at, id) = (silent_since, is_id(&name).then(|| name.clone()));
+            let known = Known { id, cluster, silent_epochs, missed_at, expected: true, ..Known::default() };
+            self.servers.insert(name, known);
+        }
+    }
+
+    /// Servers that announced that they leave, within the last day.
+    pub(super) fn departures(&self) -> Vec<Departure> {
+        self.departures.list()
     }
 
     fn hear(&mut self, id: Name, name: Name, cluster: Option<Name>, at: OffsetDateTime) {
@@ -179,6 +221,7 @@ impl Roster {
             // A server without a name may have been told of by another one.
             self.servers.insert(server.name.clone(), known);
         }
+        self.departures.call(snapshot);
         let present = Present::of(snapshot);
         self.witness(&present, peers);
         if asked {
@@ -259,7 +302,7 @@ impl Known {
             // Its routes stand until it ends: it is seen to have ended where others named it before.
             return !self.named && at - since < LAME_DUCK;
         }
-        let heard_of = self.last.is_some() || self.heard_at.is_some();
+        let heard_of = self.last.is_some() || self.heard_at.is_some() || self.expected;
         let nameless = self.id.as_ref() == Some(name) && self.silent_epochs >= NAMELESS_EPOCHS;
         heard_of && !nameless && self.missed_at.is_none_or(|since| at - since < FORGET)
     }
@@ -275,9 +318,15 @@ impl Known {
             silent_epochs: self.silent_epochs,
             lame_duck: self.lame_duck_at.is_some(),
             heartbeats: self.heard_at.is_some_and(|heard| at - heard <= HEARTBEATS),
+            expected: self.expected,
             named_by: self.witnesses.iter().filter(|by| present.names.contains(*by)).cloned().collect(),
         }
     }
+}
+
+/// Whether a name is the public key that a server without a configured name goes by.
+fn is_id(name: &str) -> bool {
+    name.len() == 56 && name.starts_with('N') && name.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
 }
 
 /// Who answered.

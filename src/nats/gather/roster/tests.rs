@@ -272,3 +272,113 @@ fn what_others_tell_is_bounded() {
     assert!(roster.full());
     assert_eq!(roster.call(&see(0, &["real"]), &routes("real: other"), true).len(), TOLD);
 }
+
+fn expected(name: &str, silent_epochs: u64) -> Expected {
+    let silent_since = (silent_epochs > 0).then(|| at(-60));
+    Expected { name: name.into(), cluster: Some("east".into()), silent_epochs, silent_since }
+}
+
+#[test]
+fn a_server_of_earlier_findings_is_missed_from_the_first_epoch_on() {
+    let mut roster = Roster::default();
+    roster.expect([expected("n1", 0), expected("n3", 4), expected("n4", 0)].into_iter());
+    assert_eq!(roster.ids().len(), 0, "nobody waits for them");
+    let missing = roster.call(&see(10, TWO), &Peers::new(), true);
+    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n3 5", "n4 1"]);
+    assert!(missing.iter().all(|missing| missing.expected && missing.cluster.as_deref() == Some("east")));
+    // What is known already is known better.
+    roster.expect([expected("n1", 9), expected("n3", 9)].into_iter());
+    let missing = roster.call(&see(20, &["n2", "n4"]), &routes("n4: n3"), true);
+    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n1 1", "n3 6 <-n4"]);
+    assert_eq!(missing.iter().map(|missing| missing.expected).collect::<Vec<_>>(), [false, true]);
+    // Once it answers it is a server like any other.
+    assert_eq!(roster.call(&see(30, &["n1", "n2", "n3", "n4"]), &Peers::new(), true), []);
+    roster.apply(vec![shutdown("n3")], at(40));
+    roster.expect([expected("n3", 2)].into_iter());
+    assert_eq!(roster.call(&see(40, &["n1", "n2", "n4"]), &Peers::new(), true), []);
+}
+
+#[test]
+fn a_server_of_earlier_findings_is_forgotten_a_day_after_it_fell_silent() {
+    let day = FORGET.whole_seconds();
+    for (silent_epochs, gone_at) in [(3, day - 60), (0, day + 10)] {
+        let mut roster = Roster::default();
+        roster.expect([expected("n3", silent_epochs)].into_iter());
+        assert_eq!(roster.call(&see(10, TWO), &Peers::new(), true).len(), 1);
+        assert_eq!(roster.call(&see(gone_at - 1, TWO), &Peers::new(), true).len(), 1);
+        assert_eq!(roster.call(&see(gone_at, TWO), &Peers::new(), true), []);
+    }
+    // One without a name of its own comes back under another one.
+    let id = "NCQRAXNACFCBEKAJDJCJHAVUMQEWEGHJCDOOZ6KRPC4NCUAMC3SDLIS2";
+    let mut roster = Roster::default();
+    roster.expect([expected(id, 0)].into_iter());
+    for second in 1..i64::try_from(NAMELESS_EPOCHS).unwrap() {
+        assert_eq!(roster.call(&see(second, TWO), &Peers::new(), true).len(), 1);
+    }
+    assert_eq!(roster.call(&see(20, TWO), &Peers::new(), true), []);
+}
+
+/// The departures as `name how at` and, once it is back, `back_at`.
+fn departures(roster: &Roster) -> Vec<String> {
+    let second = |at: OffsetDateTime| (at - super::tests::at(0)).whole_seconds();
+    let each = roster.departures().into_iter().map(|one| {
+        let back = one.back_at.map_or_else(String::new, |at| format!(" back {}", second(at)));
+        format!("{} {} {}{back}", one.server, one.how.as_str(), second(one.at))
+    });
+    each.collect()
+}
+
+/// The same servers under ids of another boot.
+fn again(second: i64, servers: &[&str], restarted: &str) -> Snapshot {
+    let mut snapshot = see(second, servers);
+    let mut server = snapshot.servers.remove(&*format!("ID-{restarted}")).unwrap();
+    server.id = format!("ID-{restarted}-again").into();
+    snapshot.servers.insert(server.id.clone(), server);
+    snapshot
+}
+
+#[test]
+fn a_departure_is_remembered_over_the_return_for_a_day() {
+    let (mut roster, none) = (Roster::default(), Peers::new());
+    roster.call(&see(0, ALL), &none, true);
+    roster.apply(vec![shutdown("stranger"), heartbeat("n1")], at(5));
+    assert_eq!(departures(&roster), Vec::<String>::new());
+    roster.apply(vec![lame_duck("n3")], at(10));
+    // It still answers: the announcement came before it fell silent.
+    roster.call(&see(10, ALL), &none, true);
+    assert_eq!(departures(&roster), ["n3 lame_duck 10"]);
+    roster.call(&see(20, TWO), &none, true);
+    roster.apply(vec![shutdown("n3")], at(130));
+    assert_eq!(departures(&roster), ["n3 shutdown 130"]);
+    assert_eq!(roster.departures()[0].cluster.as_deref(), Some("east"));
+    roster.call(&see(130, TWO), &none, true);
+    roster.call(&again(140, ALL, "n3"), &none, true);
+    roster.call(&again(150, ALL, "n3"), &none, true);
+    assert_eq!(departures(&roster), ["n3 shutdown 130 back 140"]);
+    // Words of the boot that is over.
+    roster.apply(vec![shutdown("n3")], at(160));
+    assert_eq!(departures(&roster), ["n3 shutdown 130 back 140"]);
+    // The next one begins anew.
+    roster.apply(vec![ServerEvent::Shutdown("ID-n3-again".into()), shutdown("n2")], at(170));
+    assert_eq!(departures(&roster), ["n2 shutdown 170", "n3 shutdown 170"]);
+    let day = FORGET.whole_seconds();
+    roster.call(&see(169 + day, &["n1"]), &none, true);
+    assert_eq!(departures(&roster).len(), 2);
+    roster.call(&see(170 + day, &["n1"]), &none, true);
+    assert_eq!(departures(&roster), Vec::<String>::new());
+}
+
+#[test]
+fn departures_are_bounded() {
+    let (mut roster, none) = (Roster::default(), Peers::new());
+    roster.call(&see(0, &["n1"]), &none, true);
+    let name = |n: usize| format!("x{n}");
+    let life = |n: usize| [heartbeat(&name(n)), shutdown(&name(n))];
+    for n in 0..TOLD + 5 {
+        roster.apply(life(n).into(), at(i64::try_from(n).unwrap()));
+        roster.left.clear();
+    }
+    let departures = departures(&roster);
+    assert_eq!(departures.len(), TOLD);
+    assert!(!departures.iter().any(|one| one.starts_with("x0 ") || one.starts_with("x4 ")));
+}
