@@ -25,7 +25,6 @@ use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
-use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -107,15 +106,13 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
                 ),
             }
         }
-        let outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
-        let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
-        api.start(looker.connection()).await;
+        let mut outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
+        outlets.answer(&config, looker.memory(), looker.id());
         vitals.metrics().set_leader(true);
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
         let schedule = Schedule::new(config.epoch, now());
         let mut watch = Watch { config, vitals, looker, outlets, reloads, schedule };
         watch.until(&stop).await;
-        api.stop().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
             watch.outlets.close(ending.left()).await;
@@ -199,6 +196,7 @@ impl Watch {
                 let before = self.config.epoch;
                 self.config = Arc::new(new);
                 self.looker.configure(Arc::clone(&self.config));
+                self.outlets.configure(&self.config);
                 if before != self.config.epoch {
                     self.schedule = ended;
                     left = self.schedule.next_of(self.config.epoch, now());

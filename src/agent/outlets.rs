@@ -1,15 +1,17 @@
 //! Where the outcome of an epoch goes.
 
 use super::alerts::Alerts;
+use super::serve::{Api, Place};
 use super::tell::{Lasting, tell, tell_unpublished};
 use super::vitals::Vitals;
 use super::{Report, now};
 use crate::config::Config;
+use crate::epoch::Memory;
 use crate::finding::{EpochSummary, Finding, Status, Why};
 use crate::nats::connect::Connection;
 use crate::nats::publish::Publisher;
 use crate::nats::sink::Sink;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -30,6 +32,8 @@ pub(super) struct Outlets {
     unpublished: Lasting,
     alerts: Option<Alerts>,
     sink: Option<Sink>,
+    connection: Connection,
+    api: Option<Api>,
     current: watch::Sender<Option<Arc<Current>>>,
 }
 
@@ -42,6 +46,8 @@ impl Outlets {
             unpublished: Lasting::default(),
             alerts: config.alertmanager.as_ref().map(alerts),
             sink,
+            connection: connection.clone(),
+            api: None,
             current: watch::Sender::new(None),
         }
     }
@@ -51,9 +57,33 @@ impl Outlets {
         self.sink.as_ref().map(Sink::late).unwrap_or_default()
     }
 
-    /// The state after the last epoch; none before the first one has ended.
-    pub(super) fn current(&self) -> watch::Receiver<Option<Arc<Current>>> {
-        self.current.subscribe()
+    /// Lets the agent be asked, from the end of the next epoch on.
+    pub(super) fn answer(&mut self, config: &Arc<Config>, memory: Arc<RwLock<Memory>>, agent_id: &str) {
+        self.api = Some(Api::new(config, self.current.subscribe(), memory, agent_id));
+    }
+
+    /// Answers from here on by another configuration.
+    pub(super) fn configure(&self, config: &Arc<Config>) {
+        if let Some(api) = &self.api {
+            api.configure(config);
+        }
+    }
+
+    async fn serve(&mut self) {
+        if let Some(api) = &mut self.api {
+            api.serve(Place::System, &self.connection).await;
+            if let Some(connection) = self.sink.as_ref().and_then(Sink::connection) {
+                api.serve(Place::Sink, &connection).await;
+            }
+        }
+    }
+
+    /// Answers nobody until the next epoch has ended.
+    #[expect(dead_code, reason = "for an agent that no longer leads")]
+    pub(super) async fn rest(&mut self) {
+        if let Some(api) = &mut self.api {
+            api.stop().await;
+        }
     }
 
     /// Hands out an epoch's outcome. `within` is what publishing may take.
@@ -79,10 +109,16 @@ impl Outlets {
         self.vitals.epoch_ended(report, &current, errors.len());
         let first = errors.first().map(ToString::to_string);
         tell_unpublished(&mut self.unpublished, errors.len(), first);
+        self.serve().await;
     }
 
     /// Lets what is under way be sent within this time.
     pub(super) async fn close(self, within: Duration) {
+        let api = async {
+            if let Some(mut api) = self.api {
+                api.stop().await;
+            }
+        };
         let alerts = async {
             if let Some(alerts) = self.alerts {
                 alerts.close(within).await;
@@ -93,6 +129,6 @@ impl Outlets {
                 sink.finish(within).await;
             }
         };
-        tokio::join!(alerts, sink);
+        tokio::join!(alerts, sink, api);
     }
 }

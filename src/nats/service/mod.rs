@@ -26,7 +26,7 @@ pub const QUEUE: &str = "q";
 /// How often it is looked whether something was denied, which only an event says.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long requests in hand may still take after the end.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_millis(400);
 /// Bytes of an answer's headers.
 const HEADER_BYTES: usize = 512;
 
@@ -136,11 +136,11 @@ impl Service {
         Ok(Self { stop, task })
     }
 
-    /// Takes no more requests, and answers those that are in hand, for at most a second.
+    /// Takes no more requests, and answers those that are in hand, for at most half a second.
     pub async fn stop(self) {
         self.stop.cancel();
         // It ends by itself; one that hangs is aborted.
-        let _ = timeout(LAST_ANSWERS * 2, self.task).await;
+        let _ = timeout(LAST_ANSWERS + LAST_ANSWERS / 4, self.task).await;
     }
 }
 
