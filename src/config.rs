@@ -4,8 +4,10 @@ mod alertmanager;
 mod api;
 mod checks;
 mod connection;
+mod election;
 mod error;
 mod example;
+mod explain;
 mod file;
 mod listen;
 mod maintenance;
@@ -22,8 +24,10 @@ mod tests;
 pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
 pub use api::Api;
 pub use checks::{CheckSetting, CheckSettings};
+pub use election::ElectionConfig;
 pub use error::ConfigError;
 pub use example::example;
+pub use explain::{Considered, Effective, ExplainError, Explained, Places, Subject, explain};
 pub use listen::listen;
 pub use maintenance::DEFAULT_GRACE;
 pub use reload::reload;
@@ -74,6 +78,8 @@ pub struct Config {
     pub alertmanager: Option<Alertmanager>,
     /// Whether the agent answers requests.
     pub api: Api,
+    /// How the agent lives beside others.
+    pub election: ElectionConfig,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// How long a server that left in order, or came back, is an explanation; zero for not at all.
@@ -131,6 +137,7 @@ impl Config {
             listen: over.listen.or(file.listen),
             alertmanager: file.alertmanager,
             api: file.api,
+            election: file.election,
             accounts: file.accounts,
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
@@ -192,6 +199,7 @@ impl Default for Config {
             listen: None,
             alertmanager: None,
             api: Api::default(),
+            election: ElectionConfig::default(),
             accounts: BTreeMap::new(),
             grace: DEFAULT_GRACE,
             silences: Silences::default(),

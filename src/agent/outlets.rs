@@ -1,19 +1,22 @@
 //! Where the outcome of an epoch goes.
 
 use super::alerts::Alerts;
-use super::serve::{Api, Place};
+use super::election::Office;
 use super::tell::{Lasting, tell, tell_unpublished};
 use super::vitals::Vitals;
 use super::{Report, now};
 use crate::config::Config;
-use crate::epoch::Memory;
 use crate::finding::{EpochSummary, Finding, Status, Why};
 use crate::nats::connect::Connection;
 use crate::nats::publish::Publisher;
 use crate::nats::sink::Sink;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// What the summary says of an agent that is denied the subject of agents.
+const DENIED: &str = "the agent's user may not publish and subscribe to insights.agents.*: the agent acts as if it were \
+                      alone, and others beside the same system publish the same";
 
 /// The state after an epoch.
 #[derive(Debug, Clone)]
@@ -32,13 +35,18 @@ pub(super) struct Outlets {
     unpublished: Lasting,
     alerts: Option<Alerts>,
     sink: Option<Sink>,
-    connection: Connection,
-    api: Option<Api>,
+    office: Office,
     current: watch::Sender<Option<Arc<Current>>>,
 }
 
 impl Outlets {
-    pub(super) fn new(connection: &Connection, sink: Option<Sink>, config: &Config, vitals: &Vitals) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        sink: Option<Sink>,
+        office: Office,
+        config: &Config,
+        vitals: &Vitals,
+    ) -> Self {
         let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
         Self {
             vitals: vitals.clone(),
@@ -46,8 +54,7 @@ impl Outlets {
             unpublished: Lasting::default(),
             alerts: config.alertmanager.as_ref().map(alerts),
             sink,
-            connection: connection.clone(),
-            api: None,
+            office,
             current: watch::Sender::new(None),
         }
     }
@@ -57,38 +64,41 @@ impl Outlets {
         self.sink.as_ref().map(Sink::late).unwrap_or_default()
     }
 
-    /// Lets the agent be asked, from the end of the next epoch on.
-    pub(super) fn answer(&mut self, config: &Arc<Config>, memory: Arc<RwLock<Memory>>, agent_id: &str) {
-        self.api = Some(Api::new(config, self.current.subscribe(), memory, agent_id));
+    /// The connection to the sink, once it was made.
+    pub(super) fn sink_connection(&self) -> Option<Connection> {
+        self.sink.as_ref().and_then(Sink::connection)
     }
 
-    /// Answers from here on by another configuration.
-    pub(super) fn configure(&self, config: &Arc<Config>) {
-        if let Some(api) = &self.api {
-            api.configure(config);
-        }
+    /// The state after the last epoch; none before the first one has ended.
+    pub(super) fn current(&self) -> watch::Receiver<Option<Arc<Current>>> {
+        self.current.subscribe()
     }
 
-    async fn serve(&mut self) {
-        if let Some(api) = &mut self.api {
-            api.serve(Place::System, &self.connection).await;
-            if let Some(connection) = self.sink.as_ref().and_then(Sink::connection) {
-                api.serve(Place::Sink, &connection).await;
+    /// Another agent led until now: what the sink knows by now is of its doing.
+    pub(super) async fn take_over(&self, within: Duration) -> Vec<Finding> {
+        match &self.sink {
+            Some(sink) => {
+                sink.read_again();
+                sink.known(within).await.unwrap_or_default()
             }
+            None => Vec::new(),
         }
     }
 
-    /// Answers nobody until the next epoch has ended.
-    #[expect(dead_code, reason = "for an agent that no longer leads")]
-    pub(super) async fn rest(&mut self) {
-        if let Some(api) = &mut self.api {
-            api.stop().await;
-        }
-    }
-
-    /// Hands out an epoch's outcome. `within` is what publishing may take.
+    /// Hands out an epoch's outcome, as far as this agent leads. `within` is what publishing may take.
     pub(super) async fn deliver(&mut self, report: &mut Report, system_account: &str, within: Duration) {
+        if !self.office.holds() {
+            tracing::warn!(
+                epoch = report.summary.epoch,
+                "this agent no longer leads, so the epoch is not published"
+            );
+            return;
+        }
         tell(report);
+        report.summary.agents = Some(self.office.at_work(&report.summary.agent));
+        if self.office.denied() {
+            report.summary.notes.push(DENIED.into());
+        }
         report.summary.sink = self.sink.as_ref().map(Sink::status);
         let open = report
             .said
@@ -105,20 +115,15 @@ impl Outlets {
         if let Some(sink) = &self.sink {
             sink.deliver(&report.said, &current.summary, system_account, now());
         }
-        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, within).await;
+        let leads = || self.office.holds();
+        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, leads, within).await;
         self.vitals.epoch_ended(report, &current, errors.len());
         let first = errors.first().map(ToString::to_string);
         tell_unpublished(&mut self.unpublished, errors.len(), first);
-        self.serve().await;
     }
 
     /// Lets what is under way be sent within this time.
     pub(super) async fn close(self, within: Duration) {
-        let api = async {
-            if let Some(mut api) = self.api {
-                api.stop().await;
-            }
-        };
         let alerts = async {
             if let Some(alerts) = self.alerts {
                 alerts.close(within).await;
@@ -129,6 +134,6 @@ impl Outlets {
                 sink.finish(within).await;
             }
         };
-        tokio::join!(alerts, sink, api);
+        tokio::join!(alerts, sink);
     }
 }

@@ -1,7 +1,7 @@
 //! How a command ends: what it prints, what it complains about, and its exit status.
 
 use crate::agent::AgentError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ExplainError};
 use crate::demo::DemoError;
 use crate::nats::connect::ConnectError;
 use crate::nats::stage::StageError;
@@ -36,6 +36,9 @@ pub enum Failure {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What the configuration says about an entity cannot be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// The agent cannot do its work.
     #[error(transparent)]
     Agent(#[from] AgentError),

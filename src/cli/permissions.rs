@@ -36,7 +36,7 @@ enum Format {
     Nsc,
 }
 
-pub(super) fn run(settings: Settings, arguments: &PermissionsArgs) -> Result<Output, Failure> {
+pub(super) fn run(settings: &Settings, arguments: &PermissionsArgs) -> Result<Output, Failure> {
     let permissions = Permissions::for_config(&settings.load()?);
     let (user, account) = (&arguments.user_name, &arguments.account);
     Ok(Output::of(match arguments.format {

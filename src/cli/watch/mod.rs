@@ -72,7 +72,7 @@ impl WatchArgs {
     }
 }
 
-pub(super) fn run(settings: Settings, arguments: &WatchArgs) -> Result<Output, Failure> {
+pub(super) fn run(settings: &Settings, arguments: &WatchArgs) -> Result<Output, Failure> {
     let level = settings.log_level.clone();
     let filter = arguments.filter()?;
     let config = settings.load()?;

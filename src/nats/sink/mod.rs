@@ -13,7 +13,8 @@ mod task;
 
 use super::connect::Connection;
 use super::events::ClientEvents;
-use crate::config::SinkConfig;
+use super::lease::{LeaseKey, LeasePlace};
+use crate::config::{SinkConfig, SinkStorage};
 use crate::finding::{EpochSummary, Finding, Mirror, Outbox, Said, SinkStatus};
 use provision::Places;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -177,6 +178,21 @@ impl Sink {
     /// The connection, once it was made. It mends itself.
     pub fn connection(&self) -> Option<Connection> {
         self.shared.lock().connection.clone()
+    }
+
+    /// The lease of the agents that share this sink, under `key` in a bucket of its own beside that of findings. One question
+    /// about it may take `patience`.
+    pub fn lease(&self, key: &str, patience: Duration) -> LeaseKey {
+        let config = &self.shared.config;
+        let place = LeasePlace {
+            bucket: format!("{}_LEASE", config.bucket),
+            key: key.into(),
+            memory: config.storage == SinkStorage::Memory,
+            replicas: config.replicas,
+            patience,
+        };
+        let shared = Arc::clone(&self.shared);
+        LeaseKey::new(place, move || shared.lock().connection.clone())
     }
 
     /// The bucket, while it can be used.
