@@ -32,4 +32,5 @@ pub mod report;
 pub mod simulate;
 pub mod snapshot;
 pub mod text;
+pub mod watch;
 pub mod wire;

@@ -64,6 +64,11 @@ impl Outlets {
         self.sink.as_ref().map(Sink::late).unwrap_or_default()
     }
 
+    /// The connection to the sink, once it was made.
+    pub(super) fn sink_connection(&self) -> Option<Connection> {
+        self.sink.as_ref().and_then(Sink::connection)
+    }
+
     /// The state after the last epoch; none before the first one has ended.
     pub(super) fn current(&self) -> watch::Receiver<Option<Arc<Current>>> {
         self.current.subscribe()

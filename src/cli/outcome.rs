@@ -5,6 +5,7 @@ use crate::config::{ConfigError, ExplainError};
 use crate::demo::DemoError;
 use crate::nats::connect::ConnectError;
 use crate::nats::stage::StageError;
+use crate::nats::watch::WatchError;
 use crate::report::Status;
 use crate::simulate::ShapeError;
 use std::io::{self, Write};
@@ -53,6 +54,9 @@ pub enum Failure {
     /// The simulation cannot be served.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// Nothing can be heard of agents.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// Standard output cannot be written.
     #[error("standard output cannot be written: {0}")]
     Output(#[source] io::Error),
