@@ -1,6 +1,5 @@
 //! One look at the system: gather, judge, and take the step in the life of findings.
 
-use super::earlier::expected;
 use super::schedule::Schedule;
 use super::{AgentError, Report, now};
 use crate::check::Judgement;
@@ -10,7 +9,7 @@ use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
-use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
+use crate::nats::gather::{Expected, Gatherer, PAGE, Plan, Sweep};
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
@@ -131,7 +130,7 @@ impl Looker {
                 let mut gatherer = Gatherer::start(&self.connection, self.account.as_deref()).await?;
                 gatherer.declare(declared(&self.config));
                 gatherer.note_denied(&self.denied.0, &self.denied.1);
-                gatherer.expect(expected(self.ledger.open().map(|finding| &**finding)).into_iter());
+                gatherer.expect(Expected::of(self.ledger.living().map(|finding| &**finding)).into_iter());
                 gatherer
             }
         };
@@ -278,7 +277,7 @@ impl Looker {
     fn take_in_earlier(&mut self) -> Vec<Finding> {
         let (known, rest): (Vec<_>, Vec<_>) =
             self.earlier.drain(..).partition(|finding| finding.system == self.origin.system);
-        let servers = expected(known.iter());
+        let servers = Expected::of(&known);
         for finding in known {
             self.ledger.adopt(finding, now());
         }
