@@ -68,8 +68,9 @@ fn operator_mode() -> Result<Files, Box<dyn Error>> {
     });
 
     let everything = UserClaims::default();
-    let Permissions { publish, subscribe } = Permissions::defaults();
-    let least = UserClaims { publish, subscribe, ..UserClaims::default() };
+    let allowed = Permissions::defaults();
+    let (subscribe, responses) = (allowed.subscriptions(), allowed.answers());
+    let least = UserClaims { publish: allowed.publish, subscribe, responses, ..UserClaims::default() };
     let users = [
         (&system, "admin", &everything),
         (&system, "insights", &least),
@@ -102,11 +103,14 @@ fn file_mode() -> Access {
         password: format!("public-{name}"),
         publish,
         subscribe,
+        responses: false,
     };
-    let Permissions { publish, subscribe } = Permissions::defaults();
+    let allowed = Permissions::defaults();
+    let (subscribe, responses) = (allowed.subscriptions(), allowed.answers());
+    let agent = FileUser { responses, ..user("insights", allowed.publish, subscribe) };
     let system = FileAccount {
         name: "SYS".into(),
-        users: vec![user("admin", vec![], vec![]), user("insights", publish, subscribe)],
+        users: vec![user("admin", vec![], vec![]), agent],
         exports: vec![("insights.checks.*.>".into(), Some(3))],
         ..FileAccount::default()
     };

@@ -1,6 +1,7 @@
 //! The configuration: flags, then the environment, then the file, then defaults.
 
 mod alertmanager;
+mod api;
 mod checks;
 mod connection;
 mod election;
@@ -9,6 +10,7 @@ mod example;
 mod file;
 mod listen;
 mod maintenance;
+mod reload;
 mod show;
 mod silence;
 mod sink;
@@ -19,12 +21,14 @@ mod value;
 mod tests;
 
 pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
+pub use api::Api;
 pub use checks::{CheckSetting, CheckSettings};
 pub use election::ElectionConfig;
 pub use error::ConfigError;
 pub use example::example;
 pub use listen::listen;
 pub use maintenance::DEFAULT_GRACE;
+pub use reload::reload;
 pub use show::show;
 pub use sink::{PASSWORD_VARIABLE as SINK_PASSWORD_VARIABLE, SinkConfig, SinkStorage};
 pub use value::{ListConnections, LogFormat, duration, epoch, prefix, timeout};
@@ -72,6 +76,8 @@ pub struct Config {
     pub alertmanager: Option<Alertmanager>,
     /// How the agent lives beside others.
     pub election: ElectionConfig,
+    /// Whether the agent answers requests.
+    pub api: Api,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// How long a server that left in order, or came back, is an explanation; zero for not at all.
@@ -129,6 +135,7 @@ impl Config {
             listen: over.listen.or(file.listen),
             alertmanager: file.alertmanager,
             election: file.election,
+            api: file.api,
             accounts: file.accounts,
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
@@ -190,6 +197,7 @@ impl Default for Config {
             listen: None,
             alertmanager: None,
             election: ElectionConfig::default(),
+            api: Api::default(),
             accounts: BTreeMap::new(),
             grace: DEFAULT_GRACE,
             silences: Silences::default(),

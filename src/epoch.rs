@@ -44,6 +44,16 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// What the last epoch was judged from; none before the first, and from [`Self::settle`] to [`Self::push`].
+    pub fn context_of_latest<'a>(
+        &'a self,
+        declared: &'a BTreeMap<String, DeclaredLimits>,
+    ) -> Option<Context<'a>> {
+        self.latest.as_ref().map(|latest| context(latest, self, declared))
+    }
+}
+
 impl Default for Memory {
     fn default() -> Self {
         Self::new()

@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod agent;
 pub mod alertmanager;
+pub mod api;
 pub mod check;
 pub mod checks;
 pub mod cli;

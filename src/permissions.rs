@@ -3,6 +3,7 @@
 //! The requests are named one by one. A wider `$SYS.REQ.SERVER.*.*` would be shorter, but `RELOAD`, `KICK` and `LDM`
 //! have the same shape, and with them a stolen user could take a system down.
 
+use crate::api;
 use crate::config::Config;
 use crate::election::AGENTS_SUBJECT;
 use crate::snapshot::Endpoint;
@@ -15,6 +16,9 @@ pub struct Permissions {
     pub publish: Vec<String>,
     /// To subscribe to: answers, events, other agents, and what they find.
     pub subscribe: Vec<String>,
+    /// To subscribe to as well: what it is asked on. Without them it cannot be asked, and nothing else is lost. With any of
+    /// them it must be allowed to answer.
+    pub asked_on: Vec<String>,
 }
 
 impl Permissions {
@@ -38,12 +42,23 @@ impl Permissions {
             // A standby hears what the leader finds.
             subscribe.push(format!("{}.>", config.subject_prefix));
         }
-        Self { publish, subscribe }
+        let asked_on = if config.api.enabled { api::subjects() } else { Vec::new() };
+        Self { publish, subscribe, asked_on }
     }
 
     /// Those of an agent without a configuration file.
     pub fn defaults() -> Self {
         Self::for_config(&Config::default())
+    }
+
+    /// Everything to subscribe to.
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.subscribe.iter().chain(&self.asked_on).cloned().collect()
+    }
+
+    /// Whether the user answers requests, each once on the subject that the request names.
+    pub const fn answers(&self) -> bool {
+        !self.asked_on.is_empty()
     }
 
     /// A user of the system account with these permissions, as nats-server's configuration writes it.
@@ -56,12 +71,15 @@ impl Permissions {
             account = quoted(account),
             user = quoted(user),
         );
-        for (verb, subjects) in [("publish", &self.publish), ("subscribe", &self.subscribe)] {
+        for (verb, subjects) in [("publish", &self.publish), ("subscribe", &self.subscriptions())] {
             let _ = writeln!(text, "          {verb} {{\n            allow = [");
             for subject in subjects {
                 let _ = writeln!(text, "              {}", quoted(subject));
             }
             let _ = writeln!(text, "            ]\n          }}");
+        }
+        if self.answers() {
+            let _ = writeln!(text, "          allow_responses: true");
         }
         let _ = writeln!(text, "        }}\n      }}\n    ]\n  }}\n}}\nsystem_account: {}", quoted(account));
         text
@@ -71,10 +89,13 @@ impl Permissions {
     pub fn for_nsc(&self, user: &str, account: &str) -> String {
         let (user, account) = (in_shell(user), in_shell(account));
         let mut text = format!("nsc add user --account {account} --name {user}");
-        for (flag, subjects) in [("--allow-pub", &self.publish), ("--allow-sub", &self.subscribe)] {
+        for (flag, subjects) in [("--allow-pub", &self.publish), ("--allow-sub", &self.subscriptions())] {
             for subject in subjects {
                 let _ = write!(text, " \\\n  {flag} {}", in_shell(subject));
             }
+        }
+        if self.answers() {
+            text.push_str(" \\\n  --allow-pub-response");
         }
         let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > insights.creds");
         text
@@ -165,11 +186,26 @@ mod tests {
 
     #[test]
     fn names_are_quoted_for_their_readers() {
-        let permissions = Permissions { publish: vec!["$SYS.*.>".into()], subscribe: vec![] };
+        let permissions =
+            Permissions { publish: vec!["$SYS.*.>".into()], subscribe: vec![], asked_on: vec![] };
         let text = permissions.for_nats_server("a\"b\\", "$SYS");
         assert!(text.contains(r#"user: "a\"b\\""#) && text.contains("  \"$SYS\" {"), "{text}");
         let text = permissions.for_nsc("it's", "SYS");
         assert!(text.starts_with(r"nsc add user --account SYS --name 'it'\''s' \"), "{text}");
-        assert!(text.contains("--allow-pub '$SYS.*.>'"), "{text}");
+        assert!(text.contains("--allow-pub '$SYS.*.>'") && !text.contains("response"), "{text}");
+    }
+
+    #[test]
+    fn who_can_be_asked_must_be_allowed_to_answer_and_no_more() {
+        let mut config = Config::default();
+        let asked = Permissions::for_config(&config);
+        assert!(asked.asked_on.contains(&"insights.api.>".to_owned()));
+        let (file, nsc) = (asked.for_nats_server("a", "SYS"), asked.for_nsc("a", "SYS"));
+        assert!(file.contains("\n          allow_responses: true\n") && nsc.contains("--allow-pub-response"));
+        assert!(file.contains("\"$SRV.PING.insights.*\"") && nsc.contains("'$SRV.STATS'"), "{nsc}");
+        config.api.enabled = false;
+        let silent = Permissions::for_config(&config);
+        assert!(!silent.for_nats_server("a", "SYS").contains("allow_responses"));
+        assert_eq!((&silent.publish, &silent.subscribe), (&asked.publish, &asked.subscribe));
     }
 }

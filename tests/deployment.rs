@@ -208,13 +208,14 @@ fn the_program_takes_its_example_configuration() {
 #[test]
 fn the_readme_gives_nsc_the_permissions_that_the_files_have() {
     let readme = std::fs::read_to_string(root().join("creds-examples/README.md")).unwrap();
-    let Permissions { publish, subscribe } = Permissions::defaults();
+    let allowed = Permissions::defaults();
     let flags = |name: &str| -> Vec<String> {
         let parts = readme.split(name).skip(1);
         parts.flat_map(|part| part.split('\'').nth(1).unwrap().split(',').map(String::from)).collect()
     };
-    assert_eq!(flags("--allow-pub "), publish);
-    assert_eq!(flags("--allow-sub "), subscribe);
+    assert_eq!(flags("--allow-pub "), allowed.publish);
+    assert_eq!(flags("--allow-sub "), allowed.subscriptions());
+    assert_eq!(readme.contains("--allow-pub-response"), allowed.answers());
 }
 
 /// Where a Docker client with compose is at hand it judges the file; everywhere, the file is read as YAML and

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use insights_agent::api::SCHEMAS;
 use insights_agent::checks::catalogue;
 use insights_agent::cli;
 use std::collections::BTreeSet;
@@ -21,6 +22,9 @@ fn docs_are_what_the_program_prints() {
         ("schema/finding.json".into(), print(&["schema", "finding"])),
         ("schema/epoch.json".into(), print(&["schema", "epoch"])),
     ];
+    for name in SCHEMAS {
+        pages.push((format!("schema/{name}.json").into(), print(&["schema", name])));
+    }
     for entry in catalogue() {
         let id = entry.meta.id;
         pages.push((format!("schema/{id}.json").into(), print(&["schema", id])));
@@ -48,7 +52,7 @@ fn docs_are_what_the_program_prints() {
 
 #[test]
 fn schemas_are_schemas() {
-    for what in ["finding", "epoch"] {
+    for what in ["finding", "epoch"].iter().chain(SCHEMAS) {
         let schema: serde_json::Value = serde_json::from_str(&print(&["schema", what])).unwrap();
         jsonschema::validator_for(&schema).unwrap();
     }

@@ -20,7 +20,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connection", &[]),
     ("http", &["admin", "connection"]),
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
-    ("permissions", &["config", "election", "snapshot"]),
+    ("api", &["check", "checks", "config", "finding", "snapshot", "text"]),
+    ("permissions", &["api", "config", "election", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
     ("nats", &["config", "connection", "election", "finding", "simulate", "snapshot", "text", "wire"]),
     (
@@ -28,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "admin",
             "alertmanager",
+            "api",
             "check",
             "checks",
             "config",
@@ -62,6 +64,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "agent",
+            "api",
             "check",
             "checks",
             "config",
@@ -90,6 +93,7 @@ const PURE: &[&str] = &[
     "admin",
     "alertmanager",
     "election",
+    "api",
 ];
 
 const IMPURE: &[&str] = &[

@@ -7,7 +7,7 @@ use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
 use crate::election::AGENTS_SUBJECT;
 use crate::epoch::{Memory, follow_ups, judge, summarize};
-use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, Terms, step};
+use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
@@ -55,12 +55,14 @@ pub(super) struct Looker {
     pace: Pace,
     /// When the last epoch began.
     began: Instant,
+    /// That the configuration could not be read again, if so.
+    pub(super) stale: Option<StaleConfig>,
 }
 
 impl Looker {
     pub(super) async fn start(config: Arc<Config>, purpose: Purpose) -> Result<Self, AgentError> {
         let connection = connect(&config.connection, ClientEvents::new()).await?;
-        let Permissions { publish, subscribe } = Permissions::for_config(&config);
+        let Permissions { publish, subscribe, .. } = Permissions::for_config(&config);
         let mut needs = Needs { publish, subscribe };
         if purpose == Purpose::Look {
             let published = format!("{}.>", config.subject_prefix);
@@ -108,6 +110,7 @@ impl Looker {
             system,
             pace,
             began: Instant::now(),
+            stale: None,
         })
     }
 
@@ -152,8 +155,27 @@ impl Looker {
         self.account.as_deref()
     }
 
+    /// Goes on with another configuration, of the same connection and the same names.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        if let Some(gatherer) = &mut self.gatherer {
+            gatherer.declare(declared(&config));
+        }
+        self.pace.interval = config.epoch;
+        self.config = config;
+    }
+
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// The id of this run of the agent.
+    pub(super) fn id(&self) -> &str {
+        &self.origin.agent.id
+    }
+
+    /// What epochs are judged with.
+    pub(super) fn memory(&self) -> Arc<RwLock<Memory>> {
+        Arc::clone(&self.memory)
     }
 
     /// The system account's name or public key; `$SYS` until a server has told it.
@@ -244,7 +266,8 @@ impl Looker {
         let (ledger, stepped) = step(std::mem::take(&mut self.ledger), &judgements, &terms, moment);
         self.ledger = ledger;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &terms, took);
+        let mut summary = summarize(&snapshot, &self.config.checks, &judgements, &stepped, &terms, took);
+        summary.config.clone_from(&self.stale);
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);

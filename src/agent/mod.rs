@@ -6,13 +6,16 @@ mod election;
 mod ending;
 mod look;
 mod outlets;
+mod reload;
 mod schedule;
+mod serve;
 mod standby;
 mod tell;
 mod vitals;
 
 pub use ending::ENDS_WITHIN;
 pub use outlets::Current;
+pub use reload::{Read, Reloads};
 
 use crate::config::Config;
 use crate::election::heartbeat;
@@ -28,10 +31,11 @@ use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
 use schedule::Schedule;
+use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
 
@@ -92,24 +96,22 @@ pub enum AgentError {
 }
 
 /// Runs until `stop`: each epoch gathers, judges and publishes. What keeps it from starting is logged as one sentence and
-/// tried again, ever more rarely; but for an address that cannot be listened on, which ends it. After `stop` it ends
-/// within [`ENDS_WITHIN`].
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    let config = Arc::new(config);
+/// tried again, ever more rarely; but for an address that cannot be listened on, which ends it. When `reloads` is asked for,
+/// the configuration is read again between two epochs. After `stop` it ends within [`ENDS_WITHIN`].
+pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) -> Result<(), AgentError> {
+    reload::warn(&config);
     let ending = Ending::watch(&stop);
     let vitals = Vitals::new(config.epoch);
     let _served = match config.listen {
         Some(address) => Some(vitals.serve(address).await?),
         None => None,
     };
-    let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
     let started = tokio::select! {
         () = stop.cancelled() => None,
-        looker = start(&config, &vitals) => Some(looker),
+        started = start(Arc::new(config), &mut reloads, &vitals) => Some(started),
     };
-    if let Some(mut looker) = started {
-        let lease = sink.as_ref().map(|sink| lease(sink, &looker, &config));
-        let (office, member) = Office::start(&config, &looker, lease).await?;
+    if let Some((config, mut looker)) = started {
+        let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
         if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
             let known =
                 unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
@@ -120,13 +122,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
                 ),
             }
         }
-        let mut outlets = Outlets::new(looker.connection(), sink, office.clone(), &config, &vitals);
+        let lease = sink.as_ref().map(|sink| lease(sink, &looker, &config));
+        let (office, member) = Office::start(&config, &looker, lease).await?;
+        let outlets = Outlets::new(looker.connection(), sink, office.clone(), &config, &vitals);
+        let api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-        let mut post = Post { config: &config, vitals: &vitals, office: &office, stop: &stop };
-        post.keep(&mut looker, &mut outlets).await;
+        let schedule = Schedule::new(config.epoch, now());
+        let mut running = Running { config, vitals, office, looker, outlets, api, reloads, schedule };
+        running.until(&stop).await;
+        running.api.stop().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
-            outlets.close(ending.left().saturating_sub(LEAVE)).await;
+            running.outlets.close(ending.left().saturating_sub(LEAVE)).await;
             member.leave(ending.left().max(LEAVE)).await;
         }
     }
@@ -141,92 +148,131 @@ fn lease(sink: &Sink, looker: &Looker, config: &Config) -> LeaseKey {
 }
 
 /// Tries until there is a connection with which the agent can work.
-async fn start(config: &Arc<Config>, vitals: &Vitals) -> Looker {
+async fn start(mut config: Arc<Config>, reloads: &mut Reloads, vitals: &Vitals) -> (Arc<Config>, Looker) {
     let mut wait = RETRY.0;
     loop {
         vitals.progress(config.connection.timeout() * START_TIMEOUTS);
-        let error = match Looker::start(Arc::clone(config), Purpose::Publish).await {
+        let error = match Looker::start(Arc::clone(&config), Purpose::Publish).await {
             Ok(looker) => {
                 vitals.connected(looker.connection().events());
-                return looker;
+                return (config, looker);
             }
             Err(error) => error.to_string(),
         };
         tracing::error!(retry_in = %humantime::format_duration(wait), "{error}");
         vitals.health().cannot_start(&error);
         vitals.progress(wait);
-        sleep(wait).await;
-        wait = (wait * 2).min(RETRY.1);
+        tokio::select! {
+            () = sleep(wait) => wait = (wait * 2).min(RETRY.1),
+            () = reloads.asked() => {
+                if let Some(new) = reloads.read_before_start(&config) {
+                    (config, wait) = (Arc::new(new), RETRY.0);
+                }
+                vitals.reloaded(reloads, &config);
+            }
+        }
     }
 }
 
-/// What an agent needs to do its part beside others.
-struct Post<'a> {
-    config: &'a Config,
-    vitals: &'a Vitals,
-    office: &'a Office,
-    stop: &'a CancellationToken,
+/// The running agent.
+struct Running {
+    config: Arc<Config>,
+    vitals: Vitals,
+    office: Office,
+    looker: Looker,
+    outlets: Outlets,
+    api: Api,
+    reloads: Reloads,
+    schedule: Schedule,
 }
 
-impl Post<'_> {
+impl Running {
     /// Stands by, and looks one epoch after the other while it leads, until `stop`.
-    async fn keep(&mut self, looker: &mut Looker, outlets: &mut Outlets) {
+    async fn until(&mut self, stop: &CancellationToken) {
         let mut last = None;
-        while !self.stop.is_cancelled() {
-            self.vitals.metrics().set_leader(false);
-            let prefix = &self.config.subject_prefix;
-            let heard = standby::stand_by(prefix, looker, self.office, self.vitals, self.stop).await;
-            if self.stop.is_cancelled() {
+        while !stop.is_cancelled() {
+            let heard = self.stand_by(stop).await;
+            if stop.is_cancelled() {
                 return;
             }
             if heard.is_some() {
-                looker.adopt(outlets.take_over(self.config.epoch.mul_f64(TAKE_OVER_SHARE)).await);
+                let known = self.outlets.take_over(self.config.epoch.mul_f64(TAKE_OVER_SHARE)).await;
+                self.looker.adopt(known);
             }
             self.vitals.metrics().set_leader(true);
-            last = self.lead(last.max(heard), looker, outlets).await;
+            self.api.start(self.looker.connection()).await;
+            last = self.lead(last.max(heard), stop).await;
+            self.api.stop().await;
+            self.vitals.metrics().set_leader(false);
         }
     }
 
-    /// One epoch after the other, from the one after `last` on, while this agent leads. When `stop` comes, the one in flight
+    /// One epoch after the other while this agent leads, from the one after `last` on. When `stop` comes, the one in flight
     /// is ended and published, as far as there is time. Gives the last epoch that was begun.
-    async fn lead(&self, last: Option<u64>, looker: &mut Looker, outlets: &mut Outlets) -> Option<u64> {
-        let Self { config, vitals, office, stop } = self;
-        let (mut schedule, mut wait) = Schedule::after(last, config.epoch, now());
-        let mut last = last;
-        loop {
-            vitals.progress(wait);
-            tokio::select! {
-                () = stop.cancelled() => return last,
-                () = office.lost() => return last,
-                () = sleep(wait) => {}
-            }
-            if !office.holds() {
-                return last;
-            }
-            vitals.progress(Duration::ZERO);
-            last = Some(schedule.id);
-            let within = config.epoch.mul_f64(GATHER_SHARE);
-            looker.adopt(outlets.late());
-            let epoch = looker.epoch(&schedule, within, config.epoch, !office.denied());
+    async fn lead(&mut self, mut last: Option<u64>, stop: &CancellationToken) -> Option<u64> {
+        let running = Schedule::new(self.config.epoch, now());
+        let (schedule, wait) = Schedule::after(last, self.config.epoch, now());
+        self.schedule = schedule;
+        self.wait(running, wait, stop).await;
+        while !stop.is_cancelled() && self.office.holds() {
+            self.vitals.progress(Duration::ZERO);
+            last = Some(self.schedule.id);
+            let length = self.config.epoch;
+            self.looker.adopt(self.outlets.late());
+            let heard = !self.office.denied();
+            let epoch = self.looker.epoch(&self.schedule, length.mul_f64(GATHER_SHARE), length, heard);
             let Some(report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
                 return last;
             };
             match report {
                 Ok(mut report) => {
-                    let left = config.epoch.mul_f64(1.0 - GATHER_SHARE);
-                    let delivery = outlets.deliver(&mut report, looker.system_account(), left);
+                    let left = length.mul_f64(1.0 - GATHER_SHARE);
+                    let delivery = self.outlets.deliver(&mut report, self.looker.system_account(), left);
                     if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
                         return last;
                     }
-                    looker.published();
+                    self.looker.published();
                 }
                 Err(error) => tracing::error!("{error}"),
             }
-            if stop.is_cancelled() {
-                return last;
-            }
-            wait = schedule.next(now());
+            let ended = self.schedule;
+            let wait = self.schedule.next(now());
+            self.wait(ended, wait, stop).await;
         }
+        last
+    }
+
+    /// Waits for the epoch after `ended`, as long as this agent leads; meanwhile the configuration can be read again.
+    async fn wait(&mut self, ended: Schedule, mut left: Duration, stop: &CancellationToken) {
+        let mut next = Instant::now() + left;
+        loop {
+            self.vitals.progress(left);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.office.lost() => return,
+                () = sleep_until(next) => return,
+                () = self.reloads.asked() => {}
+            }
+            if self.reload() {
+                self.schedule = ended;
+                left = self.schedule.next_of(self.config.epoch, now());
+                next = Instant::now() + left;
+            }
+        }
+    }
+
+    /// Reads the configuration again, and tells whether epochs have another length now.
+    fn reload(&mut self) -> bool {
+        let before = self.config.epoch;
+        if let Some(new) = self.reloads.read(&self.config) {
+            self.config = Arc::new(new);
+            self.looker.configure(Arc::clone(&self.config));
+            self.api.configure(&self.config);
+            self.office.set_interval(self.config.epoch);
+        }
+        self.looker.stale = self.reloads.stale();
+        self.vitals.reloaded(&self.reloads, &self.config);
+        before != self.config.epoch
     }
 }
 

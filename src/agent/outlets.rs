@@ -65,7 +65,6 @@ impl Outlets {
     }
 
     /// The state after the last epoch; none before the first one has ended.
-    #[expect(dead_code, reason = "for those who are asked for the present state")]
     pub(super) fn current(&self) -> watch::Receiver<Option<Arc<Current>>> {
         self.current.subscribe()
     }

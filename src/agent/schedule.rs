@@ -40,6 +40,17 @@ impl Schedule {
         self.id = at_ms / 1000;
     }
 
+    /// Makes epochs of another length from the one after this on, and tells how long to wait for it. To be called instead
+    /// of [`Self::next`].
+    pub(super) fn next_of(&mut self, interval: Duration, now: OffsetDateTime) -> Duration {
+        self.interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1000);
+        let now = milliseconds(now);
+        self.skipped = 0;
+        // A clock set back must not give an epoch the id of an earlier one.
+        self.begin((now.max(self.started_ms) / self.interval_ms + 1) * self.interval_ms);
+        Duration::from_millis(self.started_ms.saturating_sub(now).min(self.interval_ms))
+    }
+
     /// Moves on to the next epoch that has not begun yet, and tells how long to wait for it. An epoch that took too long
     /// makes those be left out that should have begun meanwhile.
     pub(super) fn next(&mut self, now: OffsetDateTime) -> Duration {
@@ -88,6 +99,20 @@ mod tests {
         }
         let (schedule, wait) = Schedule::after(Some(running), minute, now);
         assert_eq!((schedule.id, schedule.skipped, wait), (running + 60, 0, Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn epochs_of_another_length_begin_after_the_present_one() {
+        for (interval, expected) in [(5, 35), (60, 60), (3600, 3540)] {
+            let mut schedule = Schedule::new(Duration::from_secs(60), at(1_763_632_860_000));
+            let before = schedule.id;
+            let wait = schedule.next_of(Duration::from_secs(interval), at(1_763_632_890_500));
+            assert!(schedule.id > before && schedule.id % interval == 0, "{schedule:?}");
+            assert_eq!((schedule.id - before, schedule.skipped), (expected, 0));
+            assert_eq!(wait, Duration::from_millis(expected * 1000 - 30_500));
+            schedule.next(at(i128::from(schedule.id) * 1000 + 10));
+            assert_eq!((schedule.id - before, schedule.skipped), (expected + interval, 0));
+        }
     }
 
     #[test]

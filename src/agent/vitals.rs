@@ -1,7 +1,8 @@
 //! What the agent tells about itself over HTTP, and the one clock by which it does.
 
-use super::{Current, Report, now};
-use crate::admin::{Health, Metrics, answer};
+use super::{Current, Reloads, Report, now};
+use crate::admin::{Health, Metrics, Reload, answer};
+use crate::config::Config;
 use crate::http::serve::{BindError, Server};
 use crate::nats::events::ClientEvents;
 use std::net::SocketAddr;
@@ -60,6 +61,15 @@ impl Vitals {
     /// The loop goes on, and will be back within `waits`.
     pub(super) fn progress(&self, waits: Duration) {
         self.health().progress(self.now(), waits);
+    }
+
+    /// It was tried to read the configuration again, and this one holds.
+    pub(super) fn reloaded(&self, reloads: &Reloads, config: &Config) {
+        self.health().set_epoch(config.epoch);
+        self.metrics().reloaded(match reloads.stale() {
+            Some(_) => Reload::Refused,
+            None => Reload::Done(now()),
+        });
     }
 
     /// There is a connection to the system account.

@@ -53,7 +53,7 @@ impl GlobalArgs {
 
 impl Settings {
     /// The effective configuration.
-    pub(super) fn load(self) -> Result<Config, ConfigError> {
-        Config::load(self.file.as_deref(), self.overrides)
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.file.as_deref(), self.overrides.clone())
     }
 }

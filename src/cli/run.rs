@@ -2,9 +2,11 @@
 
 use super::global::Settings;
 use super::{Failure, Output, logging};
-use crate::agent;
+use crate::agent::{self, Reloads};
+use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +20,9 @@ pub(super) fn run(settings: Settings) -> Result<Output, Failure> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         let stop = stop_at_signals()?;
+        let reloads = Reloads::new(notified_by_hangups()?, Box::new(move || settings.load()));
         tokio::select! {
-            ended = agent::run(config, stop.clone()) => ended?,
+            ended = agent::run(config, reloads, stop.clone()) => ended?,
             () = overdue(&stop) => tracing::warn!("not everything ended in time"),
         }
         Ok(Output::of(""))
@@ -46,6 +49,19 @@ pub(super) fn stop_at_signals() -> Result<CancellationToken, Failure> {
     let terminations = signal(SignalKind::terminate()).map_err(Failure::Start)?;
     tokio::spawn(stop_at_a_signal(interrupts, terminations, stop.clone()));
     Ok(stop)
+}
+
+/// Is notified by SIGHUP, upon which the configuration is read again.
+fn notified_by_hangups() -> Result<Arc<Notify>, Failure> {
+    let asked = Arc::new(Notify::new());
+    let mut hangups = signal(SignalKind::hangup()).map_err(Failure::Start)?;
+    let notified = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            notified.notify_one();
+        }
+    });
+    Ok(asked)
 }
 
 /// The first signal asks for an orderly end; the second, of someone who has lost patience, ends at once.

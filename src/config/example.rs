@@ -96,6 +96,9 @@ connections = "all"
 #     or, without a user, a bearer token: token_file = "/etc/insights/alertmanager.token"
 # The authority to trust (PEM) instead of the platform's.
 # tls_ca = "/etc/insights/alertmanager-ca.crt"
+# Whether the agent answers requests, as the micro service `insights` on insights.api.>.
+[api]
+enabled = true
 
 # Limits of accounts that live in a server's configuration file, which the monitoring API does not show. Without
 # them, checks of these limits are unknown for such accounts.

@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Alertmanager, Config, ElectionConfig, ListConnections, LogFormat, SinkConfig};
+use super::{Alertmanager, Api, Config, ElectionConfig, ListConnections, LogFormat, SinkConfig};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -27,6 +27,7 @@ struct Shown<'a> {
     election: ElectionConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
     alertmanager: Option<&'a Alertmanager>,
+    api: Api,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: &'a BTreeMap<String, DeclaredLimits>,
     maintenance: ShownMaintenance,
@@ -121,6 +122,7 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         gather: ShownGather { connections: config.list_connections },
         election: config.election,
         alertmanager: config.alertmanager.as_ref(),
+        api: config.api,
         accounts: &config.accounts,
         maintenance: ShownMaintenance { grace: humantime::format_duration(config.grace).to_string() },
         silence: config.silences.0.iter().map(ShownSilence::from).collect(),

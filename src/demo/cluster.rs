@@ -170,8 +170,9 @@ fn mint() -> Result<(Access, Logins), DemoError> {
 
 /// The least that the agent needs.
 fn agent_claims() -> UserClaims {
-    let Permissions { publish, subscribe } = Permissions::defaults();
-    UserClaims { publish, subscribe, ..UserClaims::default() }
+    let allowed = Permissions::defaults();
+    let (subscribe, responses) = (allowed.subscriptions(), allowed.answers());
+    UserClaims { publish: allowed.publish, subscribe, responses, ..UserClaims::default() }
 }
 
 /// Somebody who only listens to findings.

@@ -92,13 +92,15 @@ pub struct UserClaims {
     pub publish: Vec<String>,
     /// Subjects the user may subscribe to; empty allows all.
     pub subscribe: Vec<String>,
+    /// Whether the user may answer requests, each once within two minutes.
+    pub responses: bool,
     /// Whether the JWT alone is enough, without proof of the key.
     pub bearer: bool,
 }
 
 impl Default for UserClaims {
     fn default() -> Self {
-        Self { subs: -1, publish: Vec::new(), subscribe: Vec::new(), bearer: false }
+        Self { subs: -1, publish: Vec::new(), subscribe: Vec::new(), responses: false, bearer: false }
     }
 }
 
@@ -200,6 +202,10 @@ impl Account {
             "type": "user",
             "version": 2,
         });
+        if claims.responses {
+            // nats-server takes its default for a time of 0.
+            nats["resp"] = json!({ "max": 1, "ttl": 0 });
+        }
         if claims.bearer {
             nats["bearer_token"] = json!(true);
         }

@@ -201,7 +201,8 @@ async fn tell<W: Write + Send>(
     // Nobody else is there, so nobody is waited for.
     config.election.enabled = false;
     let agent_stop = stop.child_token();
-    let mut agent = AbortOnDropHandle::new(tokio::spawn(agent::run(config, agent_stop.clone())));
+    let mut agent =
+        AbortOnDropHandle::new(tokio::spawn(agent::run(config, agent::Reloads::never(), agent_stop.clone())));
     screen.agent_started(setting.options.epoch)?;
     let outcome = tokio::select! {
         outcome = listen(&setting.options, watch, screen) => outcome,

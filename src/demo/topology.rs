@@ -145,6 +145,8 @@ pub struct FileUser {
     pub publish: Vec<String>,
     /// Subjects the user may subscribe to; empty allows all.
     pub subscribe: Vec<String>,
+    /// Whether the user may answer requests beside what it may publish to, each once within two minutes.
+    pub responses: bool,
 }
 
 impl Display for ServerConf {
@@ -309,6 +311,9 @@ impl Display for FileUser {
                     }
                     writeln!(f, "        ] }}")?;
                 }
+            }
+            if self.responses {
+                writeln!(f, "        allow_responses: true")?;
             }
             f.write_str("      }")?;
         }

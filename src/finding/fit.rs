@@ -25,23 +25,32 @@ pub fn fit<T: Trim>(message: &T, limit: usize) -> Option<Vec<u8>> {
     None
 }
 
+/// Takes away the largest part of evidence, and names it under `trimmed`; false when none is left.
+pub(crate) fn trim_evidence(evidence: &mut Value) -> bool {
+    let Value::Object(evidence) = evidence else {
+        return false;
+    };
+    let size = |value: &Value| value.to_string().len();
+    let largest = evidence
+        .iter()
+        .filter(|(key, _)| *key != "trimmed")
+        .max_by_key(|(_, value)| size(value))
+        .map(|(key, _)| key.clone());
+    let Some(key) = largest else {
+        return false;
+    };
+    evidence.remove(&key);
+    let trimmed = evidence.entry("trimmed").or_insert_with(|| Value::Array(Vec::new()));
+    if let Value::Array(names) = trimmed {
+        names.push(Value::String(key));
+    }
+    true
+}
+
 impl Trim for Finding {
     fn trim(&mut self) -> bool {
-        if let Value::Object(evidence) = &mut self.evidence {
-            let size = |value: &Value| value.to_string().len();
-            let largest = evidence
-                .iter()
-                .filter(|(key, _)| *key != "trimmed")
-                .max_by_key(|(_, value)| size(value))
-                .map(|(key, _)| key.clone());
-            if let Some(key) = largest {
-                evidence.remove(&key);
-                let trimmed = evidence.entry("trimmed").or_insert_with(|| Value::Array(Vec::new()));
-                if let Value::Array(names) = trimmed {
-                    names.push(Value::String(key));
-                }
-                return true;
-            }
+        if trim_evidence(&mut self.evidence) {
+            return true;
         }
         if self.remediation.is_empty() {
             return false;

@@ -13,6 +13,7 @@ mod silence;
 mod step;
 mod summary;
 
+pub(crate) use fit::trim_evidence;
 pub use fit::{Trim, fit};
 pub use identity::{Fingerprint, epoch_subject, fingerprint, message_id, subject, token};
 pub use ledger::Ledger;

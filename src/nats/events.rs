@@ -3,7 +3,7 @@
 //! A denied publish is answered by silence and a full subscription drops messages; only an event says so. async-nats
 //! 0.51 queues 128 events and loses the rest, so every count is a lower bound, and more than none is what matters.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +13,8 @@ use super::permissions::covers;
 
 /// Denied subjects that are remembered of each kind.
 const MAX_DENIED: usize = 256;
+/// Subjects of answers that are remembered, until the server may have refused them.
+const MAX_ANSWERS: usize = 256;
 /// Characters of a server's error that are kept.
 const MAX_TEXT: usize = 512;
 
@@ -31,6 +33,8 @@ struct Shared {
     violations: AtomicU64,
     server_errors: AtomicU64,
     notes: Mutex<Notes>,
+    /// Subscriptions whose denial is told by whoever made them.
+    tolerated: Mutex<BTreeSet<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +47,9 @@ struct Notes {
     client_problem: Option<String>,
     /// What has been logged already, so that retries do not repeat it.
     logged: BTreeSet<String>,
+    /// Where requests were answered to; the subjects are the requesters'.
+    answers: VecDeque<String>,
+    answers_denied: u64,
 }
 
 impl Notes {
@@ -144,6 +151,25 @@ impl ClientEvents {
         self.notes().subscribe.iter().any(|subject| covers(&pattern, subject))
     }
 
+    /// Announces a subscription that may be denied: that is remembered like any other, and told by whoever made it.
+    pub(super) fn tolerate(&self, subject: &str) {
+        self.0.tolerated.lock().unwrap_or_else(PoisonError::into_inner).insert(subject.to_owned());
+    }
+
+    /// Announces an answer to a request. Its subject is a new one every time: a refusal is counted, not remembered.
+    pub(super) fn answering(&self, subject: &str) {
+        let answers = &mut self.notes().answers;
+        if answers.len() >= MAX_ANSWERS {
+            answers.pop_front();
+        }
+        answers.push_back(subject.to_owned());
+    }
+
+    /// Answers to requests that were refused since the last connect.
+    pub fn answers_denied(&self) -> u64 {
+        self.notes().answers_denied
+    }
+
     /// What went wrong with the connection since it last stood, in words.
     pub fn last_problem(&self) -> Option<String> {
         let notes = self.notes();
@@ -204,13 +230,25 @@ impl ClientEvents {
         };
         self.0.violations.fetch_add(1, Ordering::Relaxed);
         let mut notes = self.notes();
+        if let Violation::Publish(subject) = violation
+            && notes.answers.iter().any(|answer| answer == subject)
+        {
+            notes.answers_denied += 1;
+            return;
+        }
+        let tolerated = match violation {
+            Violation::Publish(_) => false,
+            Violation::Subscribe(subject) => {
+                self.0.tolerated.lock().unwrap_or_else(PoisonError::into_inner).contains(subject)
+            }
+        };
         let (set, verb, subject) = match violation {
             Violation::Publish(subject) => (&mut notes.publish, "publish to", subject),
             Violation::Subscribe(subject) => (&mut notes.subscribe, "subscribe to", subject),
         };
         if set.len() < MAX_DENIED && set.insert(subject.to_owned()) {
             let text = format!("{verb} {subject}");
-            if notes.logged.len() < MAX_DENIED && notes.logged.insert(text) {
+            if !tolerated && notes.logged.len() < MAX_DENIED && notes.logged.insert(text) {
                 tracing::warn!(
                     connection = self.0.name,
                     subject,
@@ -281,6 +319,20 @@ mod tests {
         events.record(&Event::Connected);
         assert!(!events.denied("a.b") && events.connected());
         assert_eq!(events.violations(), 3);
+    }
+
+    #[test]
+    fn refused_answers_are_counted_and_push_nothing_out() {
+        let events = ClientEvents::new();
+        events.record(&Event::Connected);
+        for n in 0..1000 {
+            events.answering(&format!("_INBOX.{n}"));
+            events.record(&error(&format!("Permissions Violation for Publish to \"_INBOX.{n}\"")));
+        }
+        events.record(&error("Permissions Violation for Publish to \"a.b\""));
+        assert_eq!((events.denied_publishes(), events.answers_denied()), (vec!["a.b".to_owned()], 1000));
+        events.record(&Event::Connected);
+        assert_eq!(events.answers_denied(), 0);
     }
 
     #[test]

@@ -54,8 +54,9 @@ impl Identities {
             identities.logins.insert(login, Login::Creds(path));
         };
         save(&system, system.user("admin", &UserClaims::default()).unwrap());
-        let Permissions { publish, subscribe } = Permissions::defaults();
-        let least = UserClaims { publish, subscribe, ..UserClaims::default() };
+        let allowed = Permissions::defaults();
+        let (subscribe, responses) = (allowed.subscriptions(), allowed.answers());
+        let least = UserClaims { publish: allowed.publish, subscribe, responses, ..UserClaims::default() };
         save(&system, system.user("insights", &least).unwrap());
         let mut accounts = Vec::new();
         for wanted in tenants {
@@ -92,16 +93,14 @@ impl Identities {
             FileUser {
                 user: name.into(),
                 password,
+                subscribe: permissions.subscriptions(),
+                responses: permissions.answers(),
                 publish: permissions.publish,
-                subscribe: permissions.subscribe,
             }
         };
         let mut accounts = vec![FileAccount {
             name: "SYS".into(),
-            users: vec![
-                user("SYS", "admin", Permissions { publish: vec![], subscribe: vec![] }),
-                user("SYS", "insights", Permissions::defaults()),
-            ],
+            users: vec![user("SYS", "admin", everything()), user("SYS", "insights", Permissions::defaults())],
             exports: vec![(FINDINGS_EXPORT.into(), Some(3))],
             ..FileAccount::default()
         }];
@@ -109,11 +108,7 @@ impl Identities {
             let mut account = FileAccount { name: wanted.name.clone(), ..FileAccount::default() };
             for (name, subs, bearer) in &wanted.users {
                 assert!(*subs == -1 && !bearer, "user limits and bearer users exist in operator mode only");
-                account.users.push(user(
-                    &wanted.name,
-                    name,
-                    Permissions { publish: vec![], subscribe: vec![] },
-                ));
+                account.users.push(user(&wanted.name, name, everything()));
             }
             if wanted.imports_findings {
                 account.imports.push(("SYS".into(), format!("insights.checks.{}.>", wanted.name)));
@@ -180,6 +175,11 @@ impl Identities {
             Source::File(_) => name.to_owned(),
         }
     }
+}
+
+/// Permissions of a user who may do everything.
+fn everything() -> Permissions {
+    Permissions { publish: vec![], subscribe: vec![], asked_on: vec![] }
 }
 
 fn limit_file_account(account: &mut FileAccount, limits: AccountLimits) {

@@ -1,6 +1,6 @@
 //! The catalogue as documentation.
 
-use super::card::{Card, Field};
+use crate::api::{Card, Field};
 use std::fmt::Write;
 
 /// The whole page: the list, then every check.

@@ -1,15 +1,14 @@
 //! `catalog`: the checks and what is published.
 
-mod card;
 mod markdown;
 mod schema;
 mod text;
 
 use super::{Failure, Output, terminal};
+use crate::api::{self, Card};
 use crate::check::Entry;
 use crate::checks::{catalogue, find};
 use crate::config::unknown_id;
-use card::Card;
 use clap::{Subcommand, ValueEnum};
 
 /// List and explain the checks, and print JSON Schemas
@@ -32,7 +31,8 @@ pub(super) enum CatalogCommand {
     },
     /// Print the JSON Schema of what is published
     Schema {
-        /// `finding`, `epoch`, or the id of a check for its thresholds and evidence
+        /// `finding`, `epoch`, a request or an answer such as `api.findings.request`, or the id of a check for its
+        /// thresholds and evidence
         #[arg(value_name = "WHAT", default_value = "finding")]
         what: String,
     },
@@ -70,7 +70,10 @@ pub(super) fn run(command: &CatalogCommand) -> Result<Output, Failure> {
             let schema = match what.as_str() {
                 "finding" => schema::finding(),
                 "epoch" => schema::epoch(),
-                id => schema::check(entry(id)?),
+                name => match api::schema(name) {
+                    Some(schema) => schema,
+                    None => schema::check(entry(name)?),
+                },
             };
             Ok(Output::of(serde_json::to_string_pretty(&schema)? + "\n"))
         }

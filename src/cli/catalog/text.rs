@@ -1,6 +1,6 @@
 //! The catalogue for people at a terminal.
 
-use super::card::{Card, Field};
+use crate::api::{Card, Field};
 use crate::report::{grid, lines, wrap};
 use std::fmt::Write;
 

@@ -3,46 +3,68 @@
 use crate::check::{Category, EntityType, Entry, Kind, Severity};
 use crate::config::description;
 use crate::snapshot::Endpoint;
-use schemars::Schema;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::Value;
 
-#[derive(Debug, Serialize)]
-pub(super) struct Card {
-    pub(super) id: &'static str,
-    pub(super) name: &'static str,
-    pub(super) severity: Severity,
-    pub(super) category: Category,
-    pub(super) kind: Kind,
-    pub(super) entity: EntityType,
+/// A check as it is explained.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Card {
+    /// The stable id.
+    pub id: &'static str,
+    /// The name.
+    pub name: &'static str,
+    /// Severity unless told otherwise.
+    pub severity: Severity,
+    /// What kind of trouble.
+    pub category: Category,
+    /// Who acts on it.
+    pub kind: Kind,
+    /// What its findings are about.
+    pub entity: EntityType,
+    /// The group it belongs to, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) group: Option<&'static str>,
-    pub(super) since: &'static str,
+    pub group: Option<&'static str>,
+    /// The first nats-server version with the data it needs.
+    pub since: &'static str,
+    /// Other ids that are accepted in its place.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub(super) aliases: &'static [&'static str],
+    pub aliases: &'static [&'static str],
+    /// Further reading.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) docs_url: Option<&'static str>,
-    pub(super) rule: &'static str,
-    pub(super) why: &'static str,
-    pub(super) remedy: &'static [&'static str],
-    pub(super) needs: Vec<&'static str>,
+    pub docs_url: Option<&'static str>,
+    /// When it fires.
+    pub rule: &'static str,
+    /// Why that matters.
+    pub why: &'static str,
+    /// What to do.
+    pub remedy: &'static [&'static str],
+    /// The answers without which nothing can be judged.
+    pub needs: Vec<&'static str>,
+    /// The answers that complete the evidence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) evidence_from: Vec<&'static str>,
-    pub(super) thresholds: Vec<Field>,
-    pub(super) evidence: Vec<Field>,
+    pub evidence_from: Vec<&'static str>,
+    /// What an operator can set.
+    pub thresholds: Vec<Field>,
+    /// What a finding tells beside its numbers.
+    pub evidence: Vec<Field>,
 }
 
 /// A threshold with its default, or a field of the evidence.
-#[derive(Debug, Serialize)]
-pub(super) struct Field {
-    pub(super) key: String,
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Field {
+    /// Its name.
+    pub key: String,
+    /// The default of a threshold.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) default: Option<Value>,
-    pub(super) description: String,
+    pub default: Option<Value>,
+    /// What it means.
+    pub description: String,
 }
 
 impl Card {
-    pub(super) fn of(entry: &'static Entry) -> Self {
+    /// The card of a check of the catalogue.
+    pub fn of(entry: &'static Entry) -> Self {
         let meta = entry.meta;
         let threshold = |(key, default): (String, Value)| {
             let description = description(entry, &key);
@@ -70,7 +92,7 @@ impl Card {
     }
 
     /// `warning, saturation, operational, about an account, since nats-server 2.9`.
-    pub(super) fn facts(&self) -> String {
+    pub fn facts(&self) -> String {
         let mut facts = vec![self.severity.as_str().to_owned(), self.category_word(), self.kind_word()];
         facts.extend(self.group.map(|group| format!("group {group}")));
         let entity = self.entity.as_str();
@@ -83,11 +105,13 @@ impl Card {
         facts.join(", ")
     }
 
-    pub(super) fn category_word(&self) -> String {
+    /// The word of its category.
+    pub fn category_word(&self) -> String {
         word(&self.category)
     }
 
-    pub(super) fn kind_word(&self) -> String {
+    /// The word of its kind.
+    pub fn kind_word(&self) -> String {
         word(&self.kind)
     }
 }

@@ -1,0 +1,11 @@
+//! The agent as a service that is asked, and the command that watches what it publishes, on real servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod ask;
+mod discovery;
+mod findings;
+mod judge;
+mod least;
+#[path = "../support/mod.rs"]
+mod support;
