@@ -7,6 +7,7 @@ mod connection;
 mod election;
 mod error;
 mod example;
+mod explain;
 mod file;
 mod listen;
 mod maintenance;
@@ -26,6 +27,7 @@ pub use checks::{CheckSetting, CheckSettings};
 pub use election::ElectionConfig;
 pub use error::ConfigError;
 pub use example::example;
+pub use explain::{Considered, Effective, ExplainError, Explained, Places, Subject, explain};
 pub use listen::listen;
 pub use maintenance::DEFAULT_GRACE;
 pub use reload::reload;
@@ -74,10 +76,10 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// Where alerts are sent; none for nowhere.
     pub alertmanager: Option<Alertmanager>,
-    /// How the agent lives beside others.
-    pub election: ElectionConfig,
     /// Whether the agent answers requests.
     pub api: Api,
+    /// How the agent lives beside others.
+    pub election: ElectionConfig,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// How long a server that left in order, or came back, is an explanation; zero for not at all.
@@ -134,8 +136,8 @@ impl Config {
             list_connections: file.list_connections,
             listen: over.listen.or(file.listen),
             alertmanager: file.alertmanager,
-            election: file.election,
             api: file.api,
+            election: file.election,
             accounts: file.accounts,
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
@@ -196,8 +198,8 @@ impl Default for Config {
             list_connections: ListConnections::default(),
             listen: None,
             alertmanager: None,
-            election: ElectionConfig::default(),
             api: Api::default(),
+            election: ElectionConfig::default(),
             accounts: BTreeMap::new(),
             grace: DEFAULT_GRACE,
             silences: Silences::default(),

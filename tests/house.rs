@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["agent", "check", "finding"]),
+    ("watch", &["check", "finding", "report"]),
     (
         "demo",
         &[
@@ -76,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
             "simulate",
             "snapshot",
+            "watch",
         ],
     ),
 ];
@@ -92,8 +94,9 @@ const PURE: &[&str] = &[
     "simulate",
     "admin",
     "alertmanager",
-    "election",
     "api",
+    "watch",
+    "election",
 ];
 
 const IMPURE: &[&str] = &[

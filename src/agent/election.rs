@@ -41,15 +41,12 @@ struct Shared {
     /// How many others are heard.
     others: AtomicU64,
     denied: AtomicBool,
-    /// The length of epochs in milliseconds.
-    interval: AtomicU64,
     leave: CancellationToken,
 }
 
 impl Shared {
-    fn new(interval: Duration) -> Self {
+    fn new() -> Self {
         Self {
-            interval: AtomicU64::new(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX)),
             began: Instant::now(),
             clock: Mutex::new(Clock::new(Duration::ZERO, now())),
             until: AtomicU64::new(0),
@@ -73,7 +70,7 @@ impl Office {
         looker: &Looker,
         lease: Option<LeaseKey>,
     ) -> Result<(Self, Member), InboxError> {
-        let shared = Arc::new(Shared::new(config.epoch));
+        let shared = Arc::new(Shared::new());
         if !config.election.enabled {
             let (role, told) = watch::channel(Role::Leader { by: Basis::Alone });
             shared.until.store(u64::MAX, Ordering::Relaxed);
@@ -116,12 +113,6 @@ impl Office {
     /// The role, as it changes.
     pub(super) fn role(&self) -> watch::Receiver<Role> {
         self.role.clone()
-    }
-
-    /// Makes epochs of another length.
-    pub(super) fn set_interval(&self, interval: Duration) {
-        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.shared.interval.store(interval, Ordering::Relaxed);
     }
 
     /// Waits until this agent does not lead.
@@ -229,7 +220,6 @@ impl Driver {
 
     /// Takes in what the connection tells only when it is asked.
     async fn look(&mut self) {
-        self.election.set_interval(Duration::from_millis(self.shared.interval.load(Ordering::Relaxed)));
         let (connected, connects) = (self.events.connected(), self.events.connects());
         if self.connected && (!connected || connects != self.connects) {
             self.step(Event::Lost).await;

@@ -114,6 +114,15 @@ impl Looker {
         })
     }
 
+    /// Goes on with another configuration, of the same connection and the same names.
+    pub(super) fn configure(&mut self, config: Arc<Config>) {
+        if let Some(gatherer) = &mut self.gatherer {
+            gatherer.declare(declared(&config));
+        }
+        self.pace.interval = config.epoch;
+        self.config = config;
+    }
+
     /// The gather, begun now if this agent did not look before. It begins with the servers that open findings are about.
     async fn gatherer(&mut self) -> Result<&mut Gatherer, InboxError> {
         let gatherer = match self.gatherer.take() {
@@ -153,15 +162,6 @@ impl Looker {
     /// The system account, where the self-test found it.
     pub(super) fn account(&self) -> Option<&str> {
         self.account.as_deref()
-    }
-
-    /// Goes on with another configuration, of the same connection and the same names.
-    pub(super) fn configure(&mut self, config: Arc<Config>) {
-        if let Some(gatherer) = &mut self.gatherer {
-            gatherer.declare(declared(&config));
-        }
-        self.pace.interval = config.epoch;
-        self.config = config;
     }
 
     pub(super) const fn connection(&self) -> &Connection {

@@ -6,10 +6,12 @@ mod election;
 mod ending;
 mod look;
 mod outlets;
+mod post;
 mod reload;
 mod schedule;
 mod serve;
 mod standby;
+mod systemd;
 mod tell;
 mod vitals;
 
@@ -30,12 +32,13 @@ use election::Office;
 use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
+use post::Post;
 use schedule::Schedule;
 use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
 
@@ -47,9 +50,6 @@ const CHECK_TIMEOUTS: u32 = 6;
 
 /// What one attempt to start may take, in multiples of the connection's timeout.
 const START_TIMEOUTS: u32 = 6;
-
-/// The part of an epoch that is waited for the sink's findings, by who takes over.
-const TAKE_OVER_SHARE: f64 = 0.1;
 
 /// What one question about the lease may take at the least.
 const LEASE_PATIENCE: Duration = Duration::from_millis(500);
@@ -106,12 +106,16 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
         Some(address) => Some(vitals.serve(address).await?),
         None => None,
     };
+    let _fed = systemd::feed_watchdog(&vitals);
+    systemd::ready();
     let started = tokio::select! {
         () = stop.cancelled() => None,
         started = start(Arc::new(config), &mut reloads, &vitals) => Some(started),
     };
     if let Some((config, mut looker)) = started {
         let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
+        let lease = sink.as_ref().map(|sink| lease(sink, &looker, &config));
+        let (office, member) = Office::start(&config, &looker, lease).await?;
         if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
             let known =
                 unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
@@ -122,20 +126,20 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
                 ),
             }
         }
-        let lease = sink.as_ref().map(|sink| lease(sink, &looker, &config));
-        let (office, member) = Office::start(&config, &looker, lease).await?;
         let outlets = Outlets::new(looker.connection(), sink, office.clone(), &config, &vitals);
         let api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-        let schedule = Schedule::new(config.epoch, now());
-        let mut running = Running { config, vitals, office, looker, outlets, api, reloads, schedule };
-        running.until(&stop).await;
-        running.api.stop().await;
+        let mut post = Post { config, vitals, office, looker, outlets, api, reloads, stop };
+        post.keep().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
-            running.outlets.close(ending.left().saturating_sub(LEAVE)).await;
+            let left = ending.left().saturating_sub(LEAVE);
+            let _ = tokio::join!(timeout(left, post.api.stop()), post.outlets.close(left));
             member.leave(ending.left().max(LEAVE)).await;
         }
+    } else {
+        // It tells that the end has begun.
+        let _ = ending.await;
     }
     tracing::info!("stopped");
     Ok(())
@@ -174,108 +178,6 @@ async fn start(mut config: Arc<Config>, reloads: &mut Reloads, vitals: &Vitals) 
     }
 }
 
-/// The running agent.
-struct Running {
-    config: Arc<Config>,
-    vitals: Vitals,
-    office: Office,
-    looker: Looker,
-    outlets: Outlets,
-    api: Api,
-    reloads: Reloads,
-    schedule: Schedule,
-}
-
-impl Running {
-    /// Stands by, and looks one epoch after the other while it leads, until `stop`.
-    async fn until(&mut self, stop: &CancellationToken) {
-        let mut last = None;
-        while !stop.is_cancelled() {
-            let heard = self.stand_by(stop).await;
-            if stop.is_cancelled() {
-                return;
-            }
-            if heard.is_some() {
-                let known = self.outlets.take_over(self.config.epoch.mul_f64(TAKE_OVER_SHARE)).await;
-                self.looker.adopt(known);
-            }
-            self.vitals.metrics().set_leader(true);
-            self.api.start(self.looker.connection()).await;
-            last = self.lead(last.max(heard), stop).await;
-            self.api.stop().await;
-            self.vitals.metrics().set_leader(false);
-        }
-    }
-
-    /// One epoch after the other while this agent leads, from the one after `last` on. When `stop` comes, the one in flight
-    /// is ended and published, as far as there is time. Gives the last epoch that was begun.
-    async fn lead(&mut self, mut last: Option<u64>, stop: &CancellationToken) -> Option<u64> {
-        let running = Schedule::new(self.config.epoch, now());
-        let (schedule, wait) = Schedule::after(last, self.config.epoch, now());
-        self.schedule = schedule;
-        self.wait(running, wait, stop).await;
-        while !stop.is_cancelled() && self.office.holds() {
-            self.vitals.progress(Duration::ZERO);
-            last = Some(self.schedule.id);
-            let length = self.config.epoch;
-            self.looker.adopt(self.outlets.late());
-            let heard = !self.office.denied();
-            let epoch = self.looker.epoch(&self.schedule, length.mul_f64(GATHER_SHARE), length, heard);
-            let Some(report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
-                return last;
-            };
-            match report {
-                Ok(mut report) => {
-                    let left = length.mul_f64(1.0 - GATHER_SHARE);
-                    let delivery = self.outlets.deliver(&mut report, self.looker.system_account(), left);
-                    if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
-                        return last;
-                    }
-                    self.looker.published();
-                }
-                Err(error) => tracing::error!("{error}"),
-            }
-            let ended = self.schedule;
-            let wait = self.schedule.next(now());
-            self.wait(ended, wait, stop).await;
-        }
-        last
-    }
-
-    /// Waits for the epoch after `ended`, as long as this agent leads; meanwhile the configuration can be read again.
-    async fn wait(&mut self, ended: Schedule, mut left: Duration, stop: &CancellationToken) {
-        let mut next = Instant::now() + left;
-        loop {
-            self.vitals.progress(left);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.office.lost() => return,
-                () = sleep_until(next) => return,
-                () = self.reloads.asked() => {}
-            }
-            if self.reload() {
-                self.schedule = ended;
-                left = self.schedule.next_of(self.config.epoch, now());
-                next = Instant::now() + left;
-            }
-        }
-    }
-
-    /// Reads the configuration again, and tells whether epochs have another length now.
-    fn reload(&mut self) -> bool {
-        let before = self.config.epoch;
-        if let Some(new) = self.reloads.read(&self.config) {
-            self.config = Arc::new(new);
-            self.looker.configure(Arc::clone(&self.config));
-            self.api.configure(&self.config);
-            self.office.set_interval(self.config.epoch);
-        }
-        self.looker.stale = self.reloads.stale();
-        self.vitals.reloaded(&self.reloads, &self.config);
-        before != self.config.epoch
-    }
-}
-
 /// Looks once, or over several epochs for checks that compare, and reports the last. Publishes nothing.
 pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
     let config = Arc::new(config);
@@ -292,6 +194,6 @@ pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge at which the clock is read")]
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

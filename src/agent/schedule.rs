@@ -90,6 +90,20 @@ mod tests {
     }
 
     #[test]
+    fn epochs_of_another_length_begin_after_the_present_one() {
+        for (interval, expected) in [(5, 35), (60, 60), (3600, 3540)] {
+            let mut schedule = Schedule::new(Duration::from_secs(60), at(1_763_632_860_000));
+            let before = schedule.id;
+            let wait = schedule.next_of(Duration::from_secs(interval), at(1_763_632_890_500));
+            assert!(schedule.id > before && schedule.id.is_multiple_of(interval), "{schedule:?}");
+            assert_eq!((schedule.id - before, schedule.skipped), (expected, 0));
+            assert_eq!(wait, Duration::from_millis(expected * 1000 - 30_500));
+            schedule.next(at(i128::from(schedule.id) * 1000 + 10));
+            assert_eq!((schedule.id - before, schedule.skipped), (expected + interval, 0));
+        }
+    }
+
+    #[test]
     fn who_takes_over_leaves_no_epoch_out_and_repeats_none() {
         let (minute, now) = (Duration::from_secs(60), at(1_763_632_859_000));
         let running = 1_763_632_800;
@@ -99,20 +113,6 @@ mod tests {
         }
         let (schedule, wait) = Schedule::after(Some(running), minute, now);
         assert_eq!((schedule.id, schedule.skipped, wait), (running + 60, 0, Duration::from_secs(1)));
-    }
-
-    #[test]
-    fn epochs_of_another_length_begin_after_the_present_one() {
-        for (interval, expected) in [(5, 35), (60, 60), (3600, 3540)] {
-            let mut schedule = Schedule::new(Duration::from_secs(60), at(1_763_632_860_000));
-            let before = schedule.id;
-            let wait = schedule.next_of(Duration::from_secs(interval), at(1_763_632_890_500));
-            assert!(schedule.id > before && schedule.id % interval == 0, "{schedule:?}");
-            assert_eq!((schedule.id - before, schedule.skipped), (expected, 0));
-            assert_eq!(wait, Duration::from_millis(expected * 1000 - 30_500));
-            schedule.next(at(i128::from(schedule.id) * 1000 + 10));
-            assert_eq!((schedule.id - before, schedule.skipped), (expected + interval, 0));
-        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Standing by: hearing what the leader finds, so that whoever takes over goes on with it.
 
+use super::election::Office;
 use super::look::Looker;
-use super::{Running, now};
+use super::now;
+use super::vitals::Vitals;
 use crate::finding::{EPOCH_TYPE, FINDING_TYPE, Finding};
 use crate::nats::watch::{Watch, WatchError};
 use serde::Deserialize;
@@ -42,37 +44,48 @@ struct Agent {
     id: String,
 }
 
-impl Running {
-    /// Waits until this agent leads, or `stop`. Gives the last epoch that another agent was heard to publish.
-    pub(super) async fn stand_by(&mut self, stop: &CancellationToken) -> Option<u64> {
-        let mut role = self.office.role();
-        let mut watch = start(&self.looker, &self.config.subject_prefix).await;
-        let (mut heard, mut last) = (Heard::default(), None);
-        while !self.office.holds() && !stop.is_cancelled() {
-            self.vitals.progress(Duration::ZERO);
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Ok(()) = role.changed() => {}
-                () = self.reloads.asked() => {
-                    self.reload();
-                }
-                told = next(&mut watch) => match told {
-                    Ok(json) => {
-                        if let Some(epoch) = take_in(json, &mut heard, &mut self.looker) {
-                            last = last.max(Some(epoch));
-                            self.looker.stand_by();
-                            self.vitals.health().leader_heard(self.vitals.now());
-                        }
-                    }
-                    Err(error) => {
-                        tracing::warn!("{error}; what the leader finds is not heard until this agent stands by anew");
-                        watch = None;
-                    }
-                },
-                () = sleep(LOOK) => {}
-            }
+/// Waits until this agent leads, or `stop`. `last` becomes the last epoch that another agent was heard to publish.
+///
+/// May be dropped and begun anew: of an epoch that was not heard whole nothing ends.
+pub(super) async fn stand_by(
+    prefix: &str,
+    looker: &mut Looker,
+    office: &Office,
+    vitals: &Vitals,
+    stop: &CancellationToken,
+    last: &mut Option<u64>,
+) {
+    let mut role = office.role();
+    let mut watch = start(looker, prefix).await;
+    let mut heard = Heard::default();
+    loop {
+        if office.holds() || stop.is_cancelled() {
+            return;
         }
-        last
+        vitals.progress(Duration::ZERO);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            changed = role.changed() => {
+                if changed.is_err() {
+                    // Only at the end.
+                    stop.cancelled().await;
+                }
+            }
+            told = next(&mut watch) => match told {
+                Ok(json) => {
+                    if let Some(epoch) = take_in(json, &mut heard, looker) {
+                        *last = (*last).max(Some(epoch));
+                        looker.stand_by();
+                        vitals.health().leader_heard(vitals.now());
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("{error}; this agent knows nothing of earlier findings if it takes over");
+                    watch = None;
+                }
+            },
+            () = sleep(LOOK) => {}
+        }
     }
 }
 

@@ -14,7 +14,6 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         log_format,
         connection,
         list_connections,
-        election,
         accounts,
         grace,
         silences,
@@ -25,6 +24,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         alertmanager,
         sink,
         api,
+        election,
     } = new;
     let mut refused = Vec::new();
     let mut keep = |key, changed: bool| {
@@ -42,8 +42,8 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
     keep("listen", listen != old.listen);
     keep("alertmanager", alertmanager != old.alertmanager);
     keep("sink", sink != old.sink);
-    keep("election", election != old.election);
     keep("api", api != old.api);
+    keep("election", election != old.election);
     let config = Config {
         subject_prefix: old.subject_prefix.clone(),
         system: old.system.clone(),
@@ -53,8 +53,8 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         listen: old.listen,
         alertmanager: old.alertmanager.clone(),
         sink: old.sink.clone(),
-        election: old.election,
         api: old.api,
+        election: old.election,
         epoch,
         list_connections,
         accounts,
