@@ -33,6 +33,20 @@ pub(super) enum Purpose {
     Look,
 }
 
+/// What an epoch must know of other agents.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// Whether this agent hears itself where agents speak to each other.
+    pub(super) heard: bool,
+    /// Whether it leads.
+    pub(super) leads: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+impl Beside<'_> {
+    /// There are none.
+    pub(super) const ALONE: Beside<'static> = Beside { heard: true, leads: &|| true };
+}
+
 /// Everything that lives from epoch to epoch.
 pub(super) struct Looker {
     connection: Connection,
@@ -192,15 +206,15 @@ impl Looker {
         self.pace.previous_took = Some(self.began.elapsed());
     }
 
-    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer; `heard` is whether this agent hears
-    /// itself where agents speak to each other.
+    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer. None if this agent does not lead any
+    /// more when all is gathered: then nothing began or ended.
     pub(super) async fn epoch(
         &mut self,
         schedule: &Schedule,
         within: Duration,
         epoch: Duration,
-        heard: bool,
-    ) -> Result<Report, InboxError> {
+        beside: Beside<'_>,
+    ) -> Result<Option<Report>, InboxError> {
         let (id, started) = (schedule.id, Instant::now());
         self.began = started;
         self.pace.skipped = schedule.skipped;
@@ -227,7 +241,7 @@ impl Looker {
         let other_systems = self.take_in_earlier();
         self.earlier = other_systems;
         let gatherer = self.gatherer().await?;
-        if heard {
+        if beside.heard {
             gatherer.agents_heard();
         }
         let mut snapshot = gatherer.sweep(&plan, rules).await;
@@ -238,6 +252,9 @@ impl Looker {
         };
         if !wanted.is_empty() {
             self.gatherer().await?.follow_up(&plan, &mut snapshot, &wanted).await;
+        }
+        if !(beside.leads)() {
+            return Ok(None);
         }
         if !snapshot.servers.is_empty() {
             self.origin.system_account = snapshot.system_account.to_string();
@@ -270,7 +287,7 @@ impl Looker {
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);
-        Ok(Report { summary, said: stepped.said, judged })
+        Ok(Some(Report { summary, said: stepped.said, judged }))
     }
 
     /// Takes in what an earlier run left of this system, as far as it is known which one that is; gives back the rest.
