@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use insights_agent::demo::identity::{
     Account, AccountLimits, Export, ExportKind, Import, Operator, UserClaims,
 };
-use insights_agent::demo::topology::{Access, FileAccount, FileUser};
+use insights_agent::demo::topology::{Access, FileAccount, FileExport, FileUser};
 use insights_agent::permissions::Permissions;
 use nkeys::{KeyPair, KeyPairType};
 use sha2::{Digest, Sha256};
@@ -18,7 +18,8 @@ const WARNING: &str =
     "# PUBLIC. Made by `cargo run --example make-creds` from phrases in its source. Never use in earnest.\n";
 
 /// What the small account of the demonstration may do: the load of docker-compose.yml comes close to it.
-const PRODUCTION: AccountLimits = AccountLimits { conn: 20, subs: 20, leaf: 2, payload: -1 };
+const PRODUCTION: AccountLimits =
+    AccountLimits { conn: 20, subs: 20, leaf: 2, payload: -1, jetstream: false };
 
 /// Paths below the directory, and contents.
 type Files = Vec<(PathBuf, String)>;
@@ -59,12 +60,14 @@ fn operator_mode() -> Result<Files, Box<dyn Error>> {
         subject: "insights.checks.*.>".into(),
         kind: ExportKind::Stream,
         account_token_position: Some(3),
+        private: false,
     });
     production.imports.push(Import {
         name: "findings".into(),
         subject: format!("insights.checks.{}.>", production.public_key()),
         account: system.public_key(),
         kind: ExportKind::Stream,
+        activation: None,
     });
 
     let everything = UserClaims::default();
@@ -111,7 +114,11 @@ fn file_mode() -> Access {
     let system = FileAccount {
         name: "SYS".into(),
         users: vec![user("admin", vec![], vec![]), agent],
-        exports: vec![("insights.checks.*.>".into(), Some(3))],
+        exports: vec![FileExport {
+            subject: "insights.checks.*.>".into(),
+            account_token_position: Some(3),
+            ..FileExport::default()
+        }],
         ..FileAccount::default()
     };
     let production = FileAccount {

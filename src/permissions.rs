@@ -4,7 +4,7 @@
 //! have the same shape, and with them a stolen user could take a system down.
 
 use crate::api;
-use crate::config::Config;
+use crate::config::{Config, SinkConfig};
 use crate::election::AGENTS_SUBJECT;
 use crate::snapshot::Endpoint;
 use std::fmt::Write;
@@ -51,6 +51,32 @@ impl Permissions {
         Self::for_config(&Config::default())
     }
 
+    /// Those of the sink's user, for findings below `prefix`. Where the stream and the bucket exist already, it needs neither
+    /// `STREAM.CREATE`, `STREAM.NAMES` nor `INFO`.
+    pub fn for_sink(sink: &SinkConfig, prefix: &str) -> Self {
+        let SinkConfig { stream, bucket, connection, .. } = sink;
+        let publish = vec![
+            format!("{prefix}.>"),
+            format!("$KV.{bucket}.>"),
+            format!("$JS.API.STREAM.INFO.{stream}"),
+            format!("$JS.API.STREAM.INFO.KV_{bucket}"),
+            format!("$JS.API.STREAM.CREATE.{stream}"),
+            format!("$JS.API.STREAM.CREATE.KV_{bucket}"),
+            "$JS.API.STREAM.NAMES".into(),
+            "$JS.API.INFO".into(),
+            // To find out whether a message arrived whose acknowledgement did not.
+            format!("$JS.API.STREAM.MSG.GET.{stream}"),
+            // To erase findings that ended long ago.
+            format!("$JS.API.STREAM.PURGE.KV_{bucket}"),
+            // To read the bucket, and the flow control of that.
+            format!("$JS.API.CONSUMER.CREATE.KV_{bucket}"),
+            format!("$JS.API.CONSUMER.CREATE.KV_{bucket}.>"),
+            format!("$JS.FC.KV_{bucket}.>"),
+        ];
+        let subscribe = vec![format!("{}.>", connection.inbox_prefix())];
+        Self { publish, subscribe, asked_on: Vec::new() }
+    }
+
     /// Everything to subscribe to.
     pub fn subscriptions(&self) -> Vec<String> {
         self.subscribe.iter().chain(&self.asked_on).cloned().collect()
@@ -63,10 +89,27 @@ impl Permissions {
 
     /// A user of the system account with these permissions, as nats-server's configuration writes it.
     pub fn for_nats_server(&self, user: &str, account: &str) -> String {
-        let mut text = format!(
+        format!(
             "# The least-privilege user of insights-agent, for the system account. Put the user into the list that\n\
-             # is there, and replace the password: `nats server passwd` makes a hash of one.\n\
-             accounts {{\n  {account} {{\n    users = [\n      {{\n        user: {user}\n        password: \
+             # is there, and replace the password: `nats server passwd` makes a hash of one.\n{}\
+             system_account: {}\n",
+            self.account(user, account, ""),
+            quoted(account)
+        )
+    }
+
+    /// A user of an ordinary account with JetStream, as nats-server's configuration writes it.
+    pub fn for_nats_server_sink(&self, user: &str, account: &str) -> String {
+        format!(
+            "# The least-privilege user of the sink of insights-agent, for an ordinary account with JetStream. Replace the\n\
+             # password: `nats server passwd` makes a hash of one.\n{}",
+            self.account(user, account, "    jetstream: enabled\n")
+        )
+    }
+
+    fn account(&self, user: &str, account: &str, settings: &str) -> String {
+        let mut text = format!(
+            "accounts {{\n  {account} {{\n{settings}    users = [\n      {{\n        user: {user}\n        password: \
              \"REPLACE_ME\"\n        permissions {{\n",
             account = quoted(account),
             user = quoted(user),
@@ -81,7 +124,7 @@ impl Permissions {
         if self.answers() {
             let _ = writeln!(text, "          allow_responses: true");
         }
-        let _ = writeln!(text, "        }}\n      }}\n    ]\n  }}\n}}\nsystem_account: {}", quoted(account));
+        let _ = writeln!(text, "        }}\n      }}\n    ]\n  }}\n}}");
         text
     }
 
@@ -97,7 +140,7 @@ impl Permissions {
         if self.answers() {
             text.push_str(" \\\n  --allow-pub-response");
         }
-        let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > insights.creds");
+        let _ = writeln!(text, "\nnsc generate creds --account {account} --name {user} > {user}.creds");
         text
     }
 }

@@ -28,13 +28,16 @@ fn nothing_prints_a_secret_of_the_environment() {
         &["--help"][..],
         &["check", "--help"],
         &["config", "show"],
+        &["config", "show", "--config", "tests/cmd/config.in/sink.toml"],
         &["permissions"],
+        &["permissions", "--sink", "--config", "tests/cmd/config.in/sink.toml"],
         &["check", "--timeout", "0s"],
         &["check", "--log-level", "trace", "--timeout", "200ms"],
     ] {
         let mut command = insights_agent(arguments);
         // Nothing listens there.
         command.env("NATS_URL", "nats://admin:hunter2@127.0.0.1:1").env("NATS_USER", "hunter2-token");
+        command.env("INSIGHTS_SINK_PASSWORD", "hunter2-sink").current_dir(env!("CARGO_MANIFEST_DIR"));
         for password in [None, Some("hunter2")] {
             if let Some(password) = password {
                 command.env("NATS_USER", "admin").env("NATS_PASSWORD", password);

@@ -47,7 +47,7 @@ impl Outlets {
         config: &Config,
         vitals: &Vitals,
     ) -> Self {
-        let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
+        let alerts = |alertmanager| Alerts::start(alertmanager, &office, vitals);
         Self {
             vitals: vitals.clone(),
             publisher: Publisher::new(connection, &config.subject_prefix),

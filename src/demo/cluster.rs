@@ -140,6 +140,7 @@ fn mint() -> Result<(Access, Logins), DemoError> {
         subject: "insights.checks.*.>".into(),
         kind: ExportKind::Stream,
         account_token_position: Some(3),
+        private: false,
     });
     for (name, claims) in [("insights", agent_claims()), ("watcher", watcher_claims())] {
         logins.insert(format!("SYS/{name}"), system.user(name, &claims)?.creds());

@@ -31,11 +31,13 @@ pub struct AccountLimits {
     pub leaf: i64,
     /// Bytes of a message.
     pub payload: i64,
+    /// Whether the account may use JetStream; then without a limit.
+    pub jetstream: bool,
 }
 
 impl Default for AccountLimits {
     fn default() -> Self {
-        Self { conn: -1, subs: -1, leaf: -1, payload: -1 }
+        Self { conn: -1, subs: -1, leaf: -1, payload: -1, jetstream: false }
     }
 }
 
@@ -68,6 +70,8 @@ pub struct Export {
     pub kind: ExportKind,
     /// The token of `subject`, counted from 1, that must be the importing account's public key.
     pub account_token_position: Option<u32>,
+    /// Whether an import needs an activation: [`Account::activation`].
+    pub private: bool,
 }
 
 /// A subject that an account takes from another.
@@ -81,6 +85,8 @@ pub struct Import {
     pub account: String,
     /// Stream or service.
     pub kind: ExportKind,
+    /// The activation of a private export.
+    pub activation: Option<String>,
 }
 
 /// What a user JWT allows.
@@ -182,6 +188,17 @@ impl Account {
         self.key.public_key()
     }
 
+    /// Lets another account (its public key) import a subject of a private export.
+    pub fn activation(
+        &self,
+        importer: &str,
+        subject: &str,
+        kind: ExportKind,
+    ) -> Result<String, IdentityError> {
+        let claims = json!({ "subject": subject, "kind": kind.as_str(), "type": "activation", "version": 2 });
+        sign(&self.key, subject, importer, claims)
+    }
+
     /// A user of this account with a fresh random key.
     pub fn user(&self, name: &str, claims: &UserClaims) -> Result<User, IdentityError> {
         self.user_with_key(name, &KeyPair::new_user(), claims)
@@ -215,7 +232,7 @@ impl Account {
     }
 
     fn claims(&self) -> Value {
-        let limits = json!({
+        let mut limits = json!({
             "subs": self.limits.subs,
             "data": -1,
             "payload": self.limits.payload,
@@ -225,6 +242,11 @@ impl Account {
             "conn": self.limits.conn,
             "leaf": self.limits.leaf,
         });
+        if self.limits.jetstream {
+            for limit in ["mem_storage", "disk_storage", "streams", "consumer"] {
+                limits[limit] = json!(-1);
+            }
+        }
         let mut nats = json!({
             "limits": limits,
             "default_permissions": { "pub": {}, "sub": {} },
@@ -296,16 +318,23 @@ fn export_json(export: &Export) -> Value {
     if let Some(position) = export.account_token_position {
         value["account_token_position"] = json!(position);
     }
+    if export.private {
+        value["token_req"] = json!(true);
+    }
     value
 }
 
 fn import_json(import: &Import) -> Value {
-    json!({
+    let mut value = json!({
         "name": import.name,
         "subject": import.subject,
         "account": import.account,
         "type": import.kind.as_str(),
-    })
+    });
+    if let Some(activation) = &import.activation {
+        value["token"] = json!(activation);
+    }
+    value
 }
 
 /// Encodes and signs one JWT. Its id is the hash of its other claims, as `nsc` makes it.

@@ -72,7 +72,8 @@ pub(super) enum Does {
     Subscribe(&'static str, usize),
 }
 
-const UNLIMITED: AccountLimits = AccountLimits { conn: -1, subs: -1, leaf: -1, payload: -1 };
+const UNLIMITED: AccountLimits =
+    AccountLimits { conn: -1, subs: -1, leaf: -1, payload: -1, jetstream: false };
 
 /// The tenants.
 pub(super) const TENANTS: &[Tenant] = &[

@@ -128,10 +128,23 @@ pub struct FileAccount {
     pub max_leafnodes: Option<i64>,
     /// Largest message in bytes.
     pub max_payload: Option<i64>,
-    /// Streams shown to other accounts: subject, and the token (from 1) that must name the importing account.
-    pub exports: Vec<(String, Option<u32>)>,
+    /// Whether the account may use JetStream.
+    pub jetstream: bool,
+    /// Streams shown to other accounts.
+    pub exports: Vec<FileExport>,
     /// Streams taken from other accounts: account and subject.
     pub imports: Vec<(String, String)>,
+}
+
+/// A stream that an account of a configuration file shows to others.
+#[derive(Debug, Clone, Default)]
+pub struct FileExport {
+    /// The subject.
+    pub subject: String,
+    /// The token of it, counted from 1, that must name the importing account.
+    pub account_token_position: Option<u32>,
+    /// The accounts that may import it; empty for all.
+    pub accounts: Vec<String>,
 }
 
 /// A user of a configuration file.
@@ -275,12 +288,18 @@ impl Display for FileAccount {
             }
             writeln!(f, "    }}")?;
         }
+        if self.jetstream {
+            writeln!(f, "    jetstream: enabled")?;
+        }
         if !self.exports.is_empty() {
             writeln!(f, "    exports: [")?;
-            for (subject, position) in &self.exports {
-                write!(f, "      {{ stream: {}", quote(subject))?;
-                if let Some(position) = position {
+            for export in &self.exports {
+                write!(f, "      {{ stream: {}", quote(&export.subject))?;
+                if let Some(position) = export.account_token_position {
                     write!(f, ", account_token_position: {position}")?;
+                }
+                if !export.accounts.is_empty() {
+                    write!(f, ", accounts: [{}]", list(&export.accounts))?;
                 }
                 writeln!(f, " }}")?;
             }

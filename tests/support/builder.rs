@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use insights_agent::demo::identity::AccountLimits;
+use insights_agent::demo::identity::{AccountLimits, UserClaims};
 use insights_agent::demo::topology::{
     Access, ClusterConf, FileAccount, FileUser, GatewayConf, LeafLogin, LeafRemote, ServerConf,
 };
@@ -39,27 +39,37 @@ impl Limits {
     }
 }
 
+/// What an account imports from the system account.
+#[derive(Clone, PartialEq)]
+pub(super) enum Imports {
+    /// Findings about this account.
+    About(String),
+    Everything,
+}
+
+/// A user of a tenant account.
+#[derive(Clone, Default)]
+pub(super) struct TenantUser {
+    pub name: String,
+    pub claims: UserClaims,
+}
+
 /// A tenant account with its users.
 #[derive(Clone)]
 pub struct Account {
     pub(super) name: String,
     pub(super) limits: AccountLimits,
-    /// Name, limit of subscriptions, bearer.
-    pub(super) users: Vec<(String, i64, bool)>,
-    pub(super) imports_findings: bool,
+    pub(super) users: Vec<TenantUser>,
+    pub(super) imports: Vec<Imports>,
 }
 
 impl Account {
     pub fn new(name: &str) -> Self {
-        Self {
-            name: name.into(),
-            limits: AccountLimits::default(),
-            users: Vec::new(),
-            imports_findings: false,
-        }
+        Self { name: name.into(), limits: AccountLimits::default(), users: Vec::new(), imports: Vec::new() }
     }
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits.0;
+        let jetstream = self.limits.jetstream;
+        self.limits = AccountLimits { jetstream, ..limits.0 };
         self
     }
     /// Adds a user. In configuration-file mode user names must differ between accounts.
@@ -67,18 +77,41 @@ impl Account {
         self.user_with_subs(name, -1)
     }
     /// Adds a user whose JWT limits the subscriptions of a connection (operator mode only).
-    pub fn user_with_subs(mut self, name: &str, subs: i64) -> Self {
-        self.users.push((name.into(), subs, false));
-        self
+    pub fn user_with_subs(self, name: &str, subs: i64) -> Self {
+        self.user_with(name, UserClaims { subs, ..UserClaims::default() })
+    }
+    /// Adds a user that may publish and subscribe to these subjects and no others.
+    pub fn restricted_user(self, name: &str, publish: &[String], subscribe: &[String]) -> Self {
+        let (publish, subscribe) = (publish.to_vec(), subscribe.to_vec());
+        self.user_with(name, UserClaims { publish, subscribe, ..UserClaims::default() })
     }
     /// Adds a user whose JWT is a bearer token (operator mode only).
-    pub fn bearer_user(mut self, name: &str) -> Self {
-        self.users.push((name.into(), -1, true));
+    pub fn bearer_user(self, name: &str) -> Self {
+        self.user_with(name, UserClaims { bearer: true, ..UserClaims::default() })
+    }
+    fn user_with(mut self, name: &str, claims: UserClaims) -> Self {
+        self.users.push(TenantUser { name: name.into(), claims });
+        self
+    }
+    /// Lets the account use JetStream, on servers that have it: [`Builder::jetstream`].
+    pub fn jetstream(mut self) -> Self {
+        self.limits.jetstream = true;
         self
     }
     /// Imports the findings about this account from the system account: `insights.checks.<own id>.>`.
     pub fn imports_findings(mut self) -> Self {
-        self.imports_findings = true;
+        self.imports.push(Imports::About(self.name.clone()));
+        self
+    }
+    /// Imports, or tries to, the findings about another account.
+    pub fn imports_findings_about(mut self, other: &str) -> Self {
+        self.imports.push(Imports::About(other.into()));
+        self
+    }
+    /// Imports all of `insights.checks.>`, which the system account then exports to such accounts only. No other account can
+    /// import findings beside it: of two exports that cover a subject nats-server looks at one, whichever comes first.
+    pub fn imports_everything(mut self) -> Self {
+        self.imports.push(Imports::Everything);
         self
     }
 }
@@ -94,6 +127,7 @@ pub struct Builder {
     extra: String,
     edit: Option<Box<Edit>>,
     peers: BTreeMap<usize, usize>,
+    jetstream: bool,
 }
 
 /// Changes a server's configuration before it starts.
@@ -111,7 +145,13 @@ impl Builder {
             extra: String::new(),
             edit: None,
             peers: BTreeMap::new(),
+            jetstream: false,
         }
+    }
+    /// Gives the servers JetStream, for the accounts that may use it.
+    pub fn jetstream(mut self) -> Self {
+        self.jetstream = true;
+        self
     }
     pub fn account(mut self, account: Account) -> Self {
         self.accounts.push(account);
@@ -189,6 +229,8 @@ impl Builder {
                 let mut conf =
                     ServerConf::new(&format!("n{}", index + 1), port().into(), plan.identities.access());
                 conf.extra.clone_from(&self.extra);
+                conf.jetstream =
+                    self.jetstream.then(|| plan.dir.path().join(format!("{}-jetstream", conf.name)));
                 conf.max_connections = self.max_connections.get(&index).copied();
                 conf.cluster = (*size > 1).then(|| ClusterConf {
                     name: cluster_name(which).into(),

@@ -12,7 +12,7 @@ use insights_agent::demo::topology::ServerConf;
 use super::agent::AgentArgs;
 use super::builder::{Builder, Limits, Plan};
 use super::formation;
-use super::identities::Identities;
+use super::identities::{Identities, Source};
 
 const READY: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
@@ -136,6 +136,11 @@ impl Cluster {
         self.identities.users[login].clone()
     }
 
+    /// Whether its accounts are JWTs.
+    pub fn is_operator(&self) -> bool {
+        matches!(self.identities.source, Source::Operator { .. })
+    }
+
     /// The creds file of a login, in operator mode.
     pub fn creds(&self, login: &str) -> PathBuf {
         match self.identities.login(login) {
@@ -235,6 +240,11 @@ impl Cluster {
         self.spawn(server).unwrap_or_else(|error| panic!("{error}"));
         self.running(server).wait_ready(READY).await.unwrap_or_else(|error| panic!("{error}"));
         self.wait_formed().await;
+    }
+
+    /// Starts a server again that was stopped or killed, and does not wait for anything.
+    pub fn start(&mut self, server: usize) {
+        self.spawn(server).unwrap_or_else(|error| panic!("{error}"));
     }
 
     fn running(&mut self, server: usize) -> &mut Server {

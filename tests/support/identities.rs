@@ -6,14 +6,16 @@ use std::path::Path;
 use insights_agent::demo::identity::{
     self, AccountLimits, Export, ExportKind, Import, Operator, User, UserClaims,
 };
-use insights_agent::demo::topology::{Access, FileAccount, FileUser};
+use insights_agent::demo::topology::{Access, FileAccount, FileExport, FileUser};
 use insights_agent::permissions::Permissions;
 
-use super::builder::Account;
+use super::builder::{Account, Imports, TenantUser};
 use super::cluster::Login;
 
 /// What the system account exports: each account gets the findings about itself.
 const FINDINGS_EXPORT: &str = "insights.checks.*.>";
+/// What it exports where an account imports all findings.
+const EVERYTHING: &str = "insights.checks.>";
 
 /// Who exists, and how they log in.
 #[derive(Default)]
@@ -39,11 +41,13 @@ impl Identities {
     pub fn mint(tenants: &[Account], dir: &Path) -> Identities {
         let operator = Operator::new("TEST");
         let mut system = operator.account("SYS", AccountLimits::default());
+        let all = tenants.iter().any(|tenant| tenant.imports.contains(&Imports::Everything));
         system.exports.push(Export {
             name: "findings".into(),
-            subject: FINDINGS_EXPORT.into(),
+            subject: if all { EVERYTHING } else { FINDINGS_EXPORT }.into(),
             kind: ExportKind::Stream,
-            account_token_position: Some(3),
+            account_token_position: (!all).then_some(3),
+            private: all,
         });
         let mut identities = Identities::default();
         let mut save = |account: &identity::Account, user: User| {
@@ -60,20 +64,32 @@ impl Identities {
         save(&system, system.user("insights", &least).unwrap());
         let mut accounts = Vec::new();
         for wanted in tenants {
-            let mut account = operator.account(&wanted.name, wanted.limits);
-            for (name, subs, bearer) in &wanted.users {
-                let claims = UserClaims { subs: *subs, bearer: *bearer, ..UserClaims::default() };
-                save(&account, account.user(name, &claims).unwrap());
-            }
-            if wanted.imports_findings {
-                account.imports.push(Import {
-                    name: "findings".into(),
-                    subject: format!("insights.checks.{}.>", account.public_key()),
-                    account: system.public_key(),
-                    kind: ExportKind::Stream,
-                });
+            let account = operator.account(&wanted.name, wanted.limits);
+            for user in &wanted.users {
+                save(&account, account.user(&user.name, &user.claims).unwrap());
             }
             accounts.push(account);
+        }
+        let keys: BTreeMap<String, String> =
+            accounts.iter().map(|account| (account.name().to_owned(), account.public_key())).collect();
+        for (wanted, account) in tenants.iter().zip(&mut accounts) {
+            for imports in &wanted.imports {
+                let (subject, activation) = match imports {
+                    Imports::About(name) => (format!("insights.checks.{}.>", keys[name]), None),
+                    Imports::Everything => {
+                        let importer = account.public_key();
+                        let activation = system.activation(&importer, EVERYTHING, ExportKind::Stream);
+                        (EVERYTHING.into(), Some(activation.unwrap()))
+                    }
+                };
+                account.imports.push(Import {
+                    name: "findings".into(),
+                    subject,
+                    account: system.public_key(),
+                    kind: ExportKind::Stream,
+                    activation,
+                });
+            }
         }
         accounts.push(system);
         identities.source = Source::Operator { operator: Box::new(operator), accounts };
@@ -101,17 +117,27 @@ impl Identities {
         let mut accounts = vec![FileAccount {
             name: "SYS".into(),
             users: vec![user("SYS", "admin", everything()), user("SYS", "insights", Permissions::defaults())],
-            exports: vec![(FINDINGS_EXPORT.into(), Some(3))],
+            exports: vec![file_export(tenants)],
             ..FileAccount::default()
         }];
         for wanted in tenants {
             let mut account = FileAccount { name: wanted.name.clone(), ..FileAccount::default() };
-            for (name, subs, bearer) in &wanted.users {
-                assert!(*subs == -1 && !bearer, "user limits and bearer users exist in operator mode only");
-                account.users.push(user(&wanted.name, name, everything()));
+            for TenantUser { name, claims } in &wanted.users {
+                let plain = claims.subs == -1 && !claims.bearer;
+                assert!(plain, "user limits and bearer users exist in operator mode only");
+                let (publish, subscribe) = (claims.publish.clone(), claims.subscribe.clone());
+                account.users.push(user(
+                    &wanted.name,
+                    name,
+                    Permissions { publish, subscribe, asked_on: vec![] },
+                ));
             }
-            if wanted.imports_findings {
-                account.imports.push(("SYS".into(), format!("insights.checks.{}.>", wanted.name)));
+            for imports in &wanted.imports {
+                let subject = match imports {
+                    Imports::About(name) => format!("insights.checks.{name}.>"),
+                    Imports::Everything => EVERYTHING.into(),
+                };
+                account.imports.push(("SYS".into(), subject));
             }
             limit_file_account(&mut account, wanted.limits);
             accounts.push(account);
@@ -148,12 +174,13 @@ impl Identities {
     pub fn set_limits(&mut self, name: &str, limits: AccountLimits) {
         match &mut self.source {
             Source::Operator { accounts, .. } => {
-                accounts.iter_mut().find(|account| account.name() == name).expect("the account").limits =
-                    limits;
+                let account =
+                    accounts.iter_mut().find(|account| account.name() == name).expect("the account");
+                account.limits = AccountLimits { jetstream: account.limits.jetstream, ..limits };
             }
             Source::File(accounts) => {
                 let account = accounts.iter_mut().find(|account| account.name == name).expect("the account");
-                limit_file_account(account, limits);
+                limit_file_account(account, AccountLimits { jetstream: account.jetstream, ..limits });
             }
         }
     }
@@ -177,6 +204,19 @@ impl Identities {
     }
 }
 
+fn file_export(tenants: &[Account]) -> FileExport {
+    let all = tenants.iter().filter(|tenant| tenant.imports.contains(&Imports::Everything));
+    let accounts: Vec<String> = all.map(|tenant| tenant.name.clone()).collect();
+    if accounts.is_empty() {
+        return FileExport {
+            subject: FINDINGS_EXPORT.into(),
+            account_token_position: Some(3),
+            ..FileExport::default()
+        };
+    }
+    FileExport { subject: EVERYTHING.into(), account_token_position: None, accounts }
+}
+
 /// Permissions of a user who may do everything.
 fn everything() -> Permissions {
     Permissions { publish: vec![], subscribe: vec![], asked_on: vec![] }
@@ -188,4 +228,5 @@ fn limit_file_account(account: &mut FileAccount, limits: AccountLimits) {
     account.max_subscriptions = limit(limits.subs);
     account.max_leafnodes = limit(limits.leaf);
     account.max_payload = limit(limits.payload);
+    account.jetstream = limits.jetstream;
 }

@@ -115,7 +115,7 @@ fn what_the_bucket_knows_better_is_told() {
     assert_eq!((end.status, end.resolved_at), (Status::Resolved, Some(moment(2).at)));
     // Another agent saw it later than this one saw it end.
     let seen = Finding { last_seen: moment(5).at, ..firing(1) };
-    assert_eq!(mirror.take_stock(stored(&seen)), [seen.clone()]);
+    assert_eq!(mirror.take_stock(stored(&seen)), [seen]);
 }
 
 #[test]

@@ -84,7 +84,10 @@ pub(super) fn cannot(what: &str, error: &(dyn Error + 'static)) -> SinkError {
         request.is_some_and(|error| error.kind() == RequestErrorKind::NoResponders)
             || create.is_some_and(|error| error.kind() == CreateStreamErrorKind::JetStreamUnavailable)
     });
-    if unanswered {
+    let disabled = [ErrorCode::JETSTREAM_NOT_ENABLED, ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT]
+        .map(Some)
+        .contains(&code(error));
+    if unanswered || disabled {
         return SinkError::NoJetStream;
     }
     SinkError::request(format!("cannot {what}"), chain(error))

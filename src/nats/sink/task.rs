@@ -20,6 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(super) async fn run(shared: Arc<Shared>) {
     let Some(connection) = reach(&shared).await else { return };
     shared.lock().connection = Some(connection.clone());
+    settle(&shared).await;
     let context = ContextBuilder::new()
         .timeout(connection.timeout())
         .max_ack_inflight(super::send::UNDER_WAY * 2)
@@ -31,7 +32,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let done = course.shared.lock().published;
         match course.session(connects).await {
             Ok(()) => return,
-            Err(error) => course.failed(error.explained(&course.connection)),
+            Err(error) => course.failed(&error.explained(&course.connection)),
         }
         if course.shared.lock().published > done {
             wait = RETRY.0;
@@ -65,6 +66,14 @@ async fn reach(shared: &Shared) -> Option<Connection> {
             () = sleep(wait) => {}
         }
         wait = (wait * 2).min(RETRY.1);
+    }
+}
+
+/// The client tells of its first connection a moment after it gives it away.
+async fn settle(shared: &Shared) {
+    let until = Instant::now() + RETRY.0;
+    while shared.events.connects() == 0 && Instant::now() < until {
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -139,7 +148,7 @@ impl Course {
     }
 
     /// Notes that nothing more is taken, and tells why, once.
-    fn failed(&mut self, error: SinkError) {
+    fn failed(&mut self, error: &SinkError) {
         let error = error.to_string();
         let mut inner = self.shared.lock();
         inner.places = None;
