@@ -211,11 +211,11 @@ fn what_a_silence_ended_is_told_and_stays_for_the_silence_or_a_week() {
         let mut bucket = Bucket::default();
         bucket.write(&mut mirror);
         assert_eq!(mirror.due(at + stays - Duration::SECOND), Due::default());
-        assert_eq!(mirror.due(at + stays).purge, [ended.fingerprint.clone()]);
+        assert_eq!(mirror.due(at + stays).purge, std::slice::from_ref(&ended.fingerprint));
 
         let mut other = Mirror::default();
         let news = other.take_stock(bucket.stored());
-        assert_eq!(news, [ended.clone()]);
+        assert_eq!(news, std::slice::from_ref(&ended));
         assert_eq!(other.due(at + stays - Duration::SECOND), Due::default());
         let mut ledger = Ledger::default();
         ledger.adopt(news[0].clone(), at);
