@@ -4,6 +4,7 @@ mod alertmanager;
 mod api;
 mod checks;
 mod connection;
+mod election;
 mod error;
 mod example;
 mod file;
@@ -22,6 +23,7 @@ mod tests;
 pub use alertmanager::{Alertmanager, Login, OWN_LABELS};
 pub use api::Api;
 pub use checks::{CheckSetting, CheckSettings};
+pub use election::ElectionConfig;
 pub use error::ConfigError;
 pub use example::example;
 pub use listen::listen;
@@ -74,6 +76,8 @@ pub struct Config {
     pub alertmanager: Option<Alertmanager>,
     /// Whether the agent answers requests.
     pub api: Api,
+    /// How the agent lives beside others.
+    pub election: ElectionConfig,
     /// Limits that no server shows, by account.
     pub accounts: BTreeMap<String, DeclaredLimits>,
     /// How long a server that left in order, or came back, is an explanation; zero for not at all.
@@ -131,6 +135,7 @@ impl Config {
             listen: over.listen.or(file.listen),
             alertmanager: file.alertmanager,
             api: file.api,
+            election: file.election,
             accounts: file.accounts,
             grace: file.grace.unwrap_or(DEFAULT_GRACE),
             silences: file.silences.silences,
@@ -192,6 +197,7 @@ impl Default for Config {
             listen: None,
             alertmanager: None,
             api: Api::default(),
+            election: ElectionConfig::default(),
             accounts: BTreeMap::new(),
             grace: DEFAULT_GRACE,
             silences: Silences::default(),

@@ -154,6 +154,7 @@ pub fn summarize(
             duplicates: snapshot.cost.duplicates,
             strangers: snapshot.cost.strangers,
         },
+        agents: None,
         sink: None,
         notes: coverage.notes.clone(),
         config: None,

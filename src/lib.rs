@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod connection;
 pub mod demo;
+pub mod election;
 pub mod epoch;
 pub mod finding;
 pub mod http;

@@ -5,15 +5,16 @@
 
 use crate::api;
 use crate::config::{Config, SinkConfig};
+use crate::election::AGENTS_SUBJECT;
 use crate::snapshot::Endpoint;
 use std::fmt::Write;
 
 /// Subjects that a user is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permissions {
-    /// To publish on: requests and findings.
+    /// To publish on: requests, findings, and that the agent is there.
     pub publish: Vec<String>,
-    /// To subscribe to: answers and events.
+    /// To subscribe to: answers, events, other agents, and what they find.
     pub subscribe: Vec<String>,
     /// To subscribe to as well: what it is asked on. Without them it cannot be asked, and nothing else is lost. With any of
     /// them it must be allowed to answer.
@@ -28,13 +29,19 @@ impl Permissions {
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));
-        let subscribe = vec![
+        let mut subscribe = vec![
             format!("{}.>", config.connection.inbox_prefix()),
             "$SYS.ACCOUNT.*.DISCONNECT".into(),
             "$SYS.SERVER.*.SHUTDOWN".into(),
             "$SYS.SERVER.*.LAMEDUCK".into(),
             "$SYS.SERVER.*.STATSZ".into(),
         ];
+        if config.election.enabled {
+            publish.push(AGENTS_SUBJECT.into());
+            subscribe.push(AGENTS_SUBJECT.into());
+            // A standby hears what the leader finds.
+            subscribe.push(format!("{}.>", config.subject_prefix));
+        }
         let asked_on = if config.api.enabled { api::subjects() } else { Vec::new() };
         Self { publish, subscribe, asked_on }
     }
@@ -44,12 +51,14 @@ impl Permissions {
         Self::for_config(&Config::default())
     }
 
-    /// Those of the sink's user, for findings below `prefix`. Where the stream and the bucket exist already, it needs neither
-    /// `STREAM.CREATE`, `STREAM.NAMES` nor `INFO`.
-    pub fn for_sink(sink: &SinkConfig, prefix: &str) -> Self {
+    /// Those of the sink's user. Where the stream and the buckets exist already, it needs neither `STREAM.CREATE`,
+    /// `STREAM.NAMES` nor `INFO`.
+    pub fn for_sink(config: &Config) -> Self {
+        let default = SinkConfig::default();
+        let sink = config.sink.as_ref().unwrap_or(&default);
         let SinkConfig { stream, bucket, connection, .. } = sink;
-        let publish = vec![
-            format!("{prefix}.>"),
+        let mut publish = vec![
+            format!("{}.>", config.subject_prefix),
             format!("$KV.{bucket}.>"),
             format!("$JS.API.STREAM.INFO.{stream}"),
             format!("$JS.API.STREAM.INFO.KV_{bucket}"),
@@ -66,6 +75,15 @@ impl Permissions {
             format!("$JS.API.CONSUMER.CREATE.KV_{bucket}.>"),
             format!("$JS.FC.KV_{bucket}.>"),
         ];
+        if config.election.enabled {
+            let lease = sink.lease_bucket();
+            publish.extend([
+                format!("$KV.{lease}.>"),
+                format!("$JS.API.STREAM.INFO.KV_{lease}"),
+                format!("$JS.API.STREAM.CREATE.KV_{lease}"),
+                format!("$JS.API.DIRECT.GET.KV_{lease}.>"),
+            ]);
+        }
         let subscribe = vec![format!("{}.>", connection.inbox_prefix())];
         Self { publish, subscribe, asked_on: Vec::new() }
     }
@@ -188,9 +206,16 @@ mod tests {
                 "$SYS.REQ.ACCOUNT.*.CONNZ",
                 "$SYS.REQ.USER.INFO",
                 "team.a.>",
+                "insights.agents.*",
             ]
         );
         assert_eq!(permissions.subscribe[0], "_INBOX_A.>");
+        assert_eq!(permissions.subscribe[5..], ["insights.agents.*", "team.a.>"]);
+        // An agent that takes no notice of others needs neither.
+        config.election.enabled = false;
+        let permissions = Permissions::for_config(&config);
+        assert!(!permissions.publish.iter().any(|subject| subject == "insights.agents.*"));
+        assert_eq!(permissions.subscribe.len(), 5);
     }
 
     #[test]
@@ -199,7 +224,13 @@ mod tests {
         let permissions = Permissions::for_config(&Config { checks: none, ..Config::default() });
         assert_eq!(
             permissions.publish,
-            ["$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.VARZ", "$SYS.REQ.USER.INFO", "insights.checks.>"]
+            [
+                "$SYS.REQ.SERVER.*.STATSZ",
+                "$SYS.REQ.SERVER.*.VARZ",
+                "$SYS.REQ.USER.INFO",
+                "insights.checks.>",
+                "insights.agents.*",
+            ]
         );
         for subject in Permissions::for_config(&Config::default()).publish {
             let wide = subject.starts_with("$SYS") && (subject.ends_with('*') || subject.contains('>'));

@@ -14,15 +14,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("checks", &["check", "snapshot", "text"]),
     ("finding", &["check", "snapshot", "text"]),
     ("epoch", &["check", "checks", "finding", "snapshot", "text"]),
+    ("election", &[]),
     ("admin", &["check", "finding"]),
     ("alertmanager", &["check", "finding", "text"]),
     ("connection", &[]),
     ("http", &["admin", "connection"]),
     ("config", &["check", "checks", "connection", "finding", "snapshot", "text"]),
     ("api", &["check", "checks", "config", "finding", "snapshot", "text"]),
-    ("permissions", &["api", "config", "snapshot"]),
+    ("permissions", &["api", "config", "election", "snapshot"]),
     ("simulate", &["check", "checks", "text"]),
-    ("nats", &["config", "connection", "finding", "simulate", "snapshot", "text", "wire"]),
+    ("nats", &["config", "connection", "election", "finding", "simulate", "snapshot", "text", "wire"]),
     (
         "agent",
         &[
@@ -33,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "checks",
             "config",
             "connection",
+            "election",
             "epoch",
             "finding",
             "http",
@@ -91,6 +93,7 @@ const PURE: &[&str] = &[
     "admin",
     "alertmanager",
     "api",
+    "election",
 ];
 
 const IMPURE: &[&str] = &[

@@ -1,14 +1,17 @@
 //! One look at the system: gather, judge, and take the step in the life of findings.
 
+use super::earlier::expected;
 use super::schedule::Schedule;
 use super::{AgentError, Report, now};
 use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
+use crate::election::AGENTS_SUBJECT;
 use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
+use crate::nats::inbox::InboxError;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
 use crate::snapshot::{AccountLimits, Endpoint, FoldRules, Login, Pace};
@@ -35,7 +38,11 @@ pub(super) enum Purpose {
 pub(super) struct Looker {
     connection: Connection,
     purpose: Purpose,
-    gatherer: Gatherer,
+    /// Only while this agent looks: it hears what servers announce.
+    gatherer: Option<Gatherer>,
+    /// What the self-test found: the system account, and subjects to publish and to subscribe to that are denied.
+    account: Option<String>,
+    denied: (Vec<String>, Vec<String>),
     config: Arc<Config>,
     memory: Arc<RwLock<Memory>>,
     ledger: Ledger,
@@ -58,10 +65,12 @@ impl Looker {
         let Permissions { publish, subscribe, .. } = Permissions::for_config(&config);
         let mut needs = Needs { publish, subscribe };
         if purpose == Purpose::Look {
-            let publishes = format!("{}.>", config.subject_prefix);
-            needs.publish.retain(|subject| *subject != publishes);
+            let published = format!("{}.>", config.subject_prefix);
+            let others = |subject: &String| *subject != published && subject != AGENTS_SUBJECT;
+            needs.publish.retain(others);
+            needs.subscribe.retain(others);
         }
-        let mut denied = None;
+        let mut denied = (Vec::new(), Vec::new());
         let account = match self_test(&connection, &needs).await {
             Ok(identity) => {
                 tracing::info!(account = identity.account, servers = identity.servers.len(), "connected");
@@ -69,17 +78,14 @@ impl Looker {
             }
             Err(error) if can_go_on(&error, &config.subject_prefix) => {
                 tracing::warn!("{error}; what depends on them is reported as unknown");
-                denied = Some(error);
+                if let SelfTestError::Denied { publish, subscribe } = error {
+                    denied = (publish, subscribe);
+                }
                 None
             }
             Err(error) => return Err(error.into()),
         };
-        let mut gatherer = Gatherer::start(&connection, account.as_deref()).await?;
-        gatherer.declare(declared(&config));
-        if let Some(SelfTestError::Denied { publish, subscribe }) = &denied {
-            gatherer.note_denied(publish, subscribe);
-        }
-        let system_account = account.unwrap_or_else(|| "$SYS".into());
+        let system_account = account.clone().unwrap_or_else(|| "$SYS".into());
         let system = config.system.clone();
         let name = config.agent_name.clone().unwrap_or_else(|| "insights-agent".into());
         let agent =
@@ -93,7 +99,9 @@ impl Looker {
         Ok(Self {
             connection,
             purpose,
-            gatherer,
+            gatherer: None,
+            account,
+            denied,
             config,
             memory: Arc::default(),
             ledger: Ledger::default(),
@@ -108,9 +116,52 @@ impl Looker {
 
     /// Goes on with another configuration, of the same connection and the same names.
     pub(super) fn configure(&mut self, config: Arc<Config>) {
-        self.gatherer.declare(declared(&config));
+        if let Some(gatherer) = &mut self.gatherer {
+            gatherer.declare(declared(&config));
+        }
         self.pace.interval = config.epoch;
         self.config = config;
+    }
+
+    /// The gather, begun now if this agent did not look before. It begins with the servers that open findings are about.
+    async fn gatherer(&mut self) -> Result<&mut Gatherer, InboxError> {
+        let gatherer = match self.gatherer.take() {
+            Some(gatherer) => gatherer,
+            None => {
+                let mut gatherer = Gatherer::start(&self.connection, self.account.as_deref()).await?;
+                gatherer.declare(declared(&self.config));
+                gatherer.note_denied(&self.denied.0, &self.denied.1);
+                gatherer.expect(expected(self.ledger.open().map(|finding| &**finding)).into_iter());
+                gatherer
+            }
+        };
+        Ok(self.gatherer.insert(gatherer))
+    }
+
+    /// Another agent looks from now on: what this one saw is of the past, but for its findings, and what an earlier run
+    /// left has been judged.
+    pub(super) fn stand_by(&mut self) {
+        self.earlier.clear();
+        if self.gatherer.take().is_some() {
+            *self.memory.write().unwrap_or_else(PoisonError::into_inner) = Memory::new();
+            self.pace =
+                Pace { agent: self.pace.agent.clone(), interval: self.pace.interval, ..Pace::default() };
+        }
+    }
+
+    /// What is known of findings.
+    pub(super) const fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Where findings of this agent come from.
+    pub(super) const fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The system account, where the self-test found it.
+    pub(super) fn account(&self) -> Option<&str> {
+        self.account.as_deref()
     }
 
     pub(super) const fn connection(&self) -> &Connection {
@@ -142,8 +193,15 @@ impl Looker {
         self.pace.previous_took = Some(self.began.elapsed());
     }
 
-    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer.
-    pub(super) async fn epoch(&mut self, schedule: &Schedule, within: Duration, epoch: Duration) -> Report {
+    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer; `heard` is whether this agent hears
+    /// itself where agents speak to each other.
+    pub(super) async fn epoch(
+        &mut self,
+        schedule: &Schedule,
+        within: Duration,
+        epoch: Duration,
+        heard: bool,
+    ) -> Result<Report, InboxError> {
         let (id, started) = (schedule.id, Instant::now());
         self.began = started;
         self.pace.skipped = schedule.skipped;
@@ -167,14 +225,20 @@ impl Looker {
         let config = Arc::clone(&self.config);
         let idle_after = Box::new(move |login: Login<'_>| config.checks.idle_after(login));
         let rules = FoldRules { idle_after, own: Vec::new() };
-        let mut snapshot = self.gatherer.sweep(&plan, rules).await;
+        let other_systems = self.take_in_earlier();
+        self.earlier = other_systems;
+        let gatherer = self.gatherer().await?;
+        if heard {
+            gatherer.agents_heard();
+        }
+        let mut snapshot = gatherer.sweep(&plan, rules).await;
         let wanted = {
             let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
             memory.settle();
             follow_ups(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };
         if !wanted.is_empty() {
-            self.gatherer.follow_up(&plan, &mut snapshot, &wanted).await;
+            self.gatherer().await?.follow_up(&plan, &mut snapshot, &wanted).await;
         }
         if !snapshot.servers.is_empty() {
             self.origin.system_account = snapshot.system_account.to_string();
@@ -191,9 +255,7 @@ impl Looker {
             judge(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };
         let moment = Moment { epoch: id, at: now() };
-        for finding in self.earlier.drain(..).filter(|finding| finding.system == self.origin.system) {
-            self.ledger.adopt(finding, moment.at);
-        }
+        self.take_in_earlier();
         let maintenance = Maintenance::of(&snapshot.departures, self.config.grace, snapshot.taken_at);
         let terms = Terms {
             origin: &self.origin,
@@ -209,7 +271,21 @@ impl Looker {
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);
-        Report { summary, said: stepped.said, judged }
+        Ok(Report { summary, said: stepped.said, judged })
+    }
+
+    /// Takes in what an earlier run left of this system, as far as it is known which one that is; gives back the rest.
+    fn take_in_earlier(&mut self) -> Vec<Finding> {
+        let (known, rest): (Vec<_>, Vec<_>) =
+            self.earlier.drain(..).partition(|finding| finding.system == self.origin.system);
+        let servers = expected(known.iter());
+        for finding in known {
+            self.ledger.adopt(finding, now());
+        }
+        if let Some(gatherer) = &mut self.gatherer {
+            gatherer.expect(servers.into_iter());
+        }
+        rest
     }
 }
 

@@ -1,12 +1,16 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
 mod alerts;
+mod earlier;
+mod election;
 mod ending;
 mod look;
 mod outlets;
+mod post;
 mod reload;
 mod schedule;
 mod serve;
+mod standby;
 mod tell;
 mod vitals;
 
@@ -15,21 +19,25 @@ pub use outlets::Current;
 pub use reload::{Read, Reloads};
 
 use crate::config::Config;
+use crate::election::heartbeat;
 use crate::finding::{EpochSummary, Finding, Said, Why};
 use crate::http::serve::BindError;
 use crate::nats::connect::ConnectError;
 use crate::nats::inbox::InboxError;
+use crate::nats::lease::{LeaseKey, lease_key};
 use crate::nats::selftest::SelfTestError;
 use crate::nats::sink::Sink;
+use election::Office;
 use ending::{Ending, unless_stopped};
 use look::{Looker, Purpose};
 use outlets::Outlets;
+use post::Post;
 use schedule::Schedule;
 use serve::Api;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use vitals::Vitals;
 
@@ -41,6 +49,12 @@ const CHECK_TIMEOUTS: u32 = 6;
 
 /// What one attempt to start may take, in multiples of the connection's timeout.
 const START_TIMEOUTS: u32 = 6;
+
+/// What one question about the lease may take at the least.
+const LEASE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// What leaving the others in order may take.
+const LEAVE: Duration = Duration::from_millis(750);
 
 /// First and longest wait before the start-up is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -97,6 +111,8 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
     };
     if let Some((config, mut looker)) = started {
         let sink = config.sink.as_ref().map(|sink| Sink::start(sink, &config.subject_prefix));
+        let lease = sink.as_ref().map(|sink| lease(sink, &looker, &config));
+        let (office, member) = Office::start(&config, &looker, lease).await?;
         if let (Some(sink), Some(settings)) = (&sink, &config.sink) {
             let known =
                 unless_stopped(&stop, Duration::ZERO, sink.known(settings.connection.timeout())).await;
@@ -107,22 +123,26 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
                 ),
             }
         }
-        let outlets = Outlets::new(looker.connection(), sink, &config, &vitals);
-        let mut api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
-        api.start(looker.connection()).await;
-        vitals.metrics().set_leader(true);
+        let outlets = Outlets::new(looker.connection(), sink, office.clone(), &config, &vitals);
+        let api = Api::new(&config, outlets.current(), looker.memory(), looker.id());
         tracing::info!(epoch = %humantime::format_duration(config.epoch), "watching");
-        let schedule = Schedule::new(config.epoch, now());
-        let mut watch = Watch { config, vitals, looker, outlets, reloads, schedule };
-        watch.until(&stop).await;
-        api.stop().await;
+        let mut post = Post { config, vitals, office, looker, outlets, api, reloads, stop };
+        post.keep().await;
         // It is there: nothing but the signal ends the loop.
         if let Ok(ending) = ending.await {
-            watch.outlets.close(ending.left()).await;
+            let left = ending.left().saturating_sub(LEAVE);
+            let _ = tokio::join!(timeout(left, post.api.stop()), post.outlets.close(left));
+            member.leave(ending.left().max(LEAVE)).await;
         }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The lease of the agents that share a sink and watch the same system.
+fn lease(sink: &Sink, looker: &Looker, config: &Config) -> LeaseKey {
+    let key = lease_key(looker.system_account(), &config.subject_prefix);
+    sink.lease(&key, heartbeat(config.epoch).max(LEASE_PATIENCE))
 }
 
 /// Tries until there is a connection with which the agent can work.
@@ -152,76 +172,17 @@ async fn start(mut config: Arc<Config>, reloads: &mut Reloads, vitals: &Vitals) 
     }
 }
 
-/// The running agent.
-struct Watch {
-    config: Arc<Config>,
-    vitals: Vitals,
-    looker: Looker,
-    outlets: Outlets,
-    reloads: Reloads,
-    schedule: Schedule,
-}
-
-impl Watch {
-    /// One epoch after the other. When `stop` comes, the one in flight is ended and published, as far as there is time.
-    async fn until(&mut self, stop: &CancellationToken) {
-        while !stop.is_cancelled() {
-            self.vitals.progress(Duration::ZERO);
-            let length = self.config.epoch;
-            self.looker.adopt(self.outlets.late());
-            let epoch = self.looker.epoch(&self.schedule, length.mul_f64(GATHER_SHARE), length);
-            let Some(mut report) = unless_stopped(stop, ending::EPOCH, epoch).await else {
-                return;
-            };
-            let left = length.mul_f64(1.0 - GATHER_SHARE);
-            let delivery = self.outlets.deliver(&mut report, self.looker.system_account(), left);
-            if unless_stopped(stop, ending::PUBLISH, delivery).await.is_none() {
-                return;
-            }
-            self.looker.published();
-            self.wait(stop).await;
-        }
-    }
-
-    /// Waits for the next epoch; meanwhile the configuration can be read again.
-    async fn wait(&mut self, stop: &CancellationToken) {
-        let ended = self.schedule;
-        let mut left = self.schedule.next(now());
-        let mut next = Instant::now() + left;
-        loop {
-            self.vitals.progress(left);
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = sleep_until(next) => return,
-                () = self.reloads.asked() => {}
-            }
-            if let Some(new) = self.reloads.read(&self.config) {
-                let before = self.config.epoch;
-                self.config = Arc::new(new);
-                self.looker.configure(Arc::clone(&self.config));
-                if before != self.config.epoch {
-                    self.schedule = ended;
-                    left = self.schedule.next_of(self.config.epoch, now());
-                    next = Instant::now() + left;
-                }
-            }
-            self.looker.stale = self.reloads.stale();
-            self.vitals.reloaded(&self.reloads, &self.config);
-        }
-    }
-}
-
 /// Looks once, or over several epochs for checks that compare, and reports the last. Publishes nothing.
 pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
     let config = Arc::new(config);
     let mut looker = Looker::start(Arc::clone(&config), Purpose::Look).await?;
     let within = looker.connection().timeout() * CHECK_TIMEOUTS;
     let mut schedule = Schedule::new(config.epoch, now());
-    let mut report = looker.epoch(&schedule, within, within).await;
+    let mut report = looker.epoch(&schedule, within, within, true).await?;
     for _ in 1..epochs {
         let wait = schedule.next(now());
         sleep(wait).await;
-        report = looker.epoch(&schedule, within, within).await;
+        report = looker.epoch(&schedule, within, within, true).await?;
     }
     Ok(report)
 }

@@ -1,6 +1,7 @@
 //! Where the outcome of an epoch goes.
 
 use super::alerts::Alerts;
+use super::election::Office;
 use super::tell::{Lasting, tell, tell_unpublished};
 use super::vitals::Vitals;
 use super::{Report, now};
@@ -12,6 +13,10 @@ use crate::nats::sink::Sink;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// What the summary says of an agent that is denied the subject of agents.
+const DENIED: &str = "the agent's user may not publish and subscribe to insights.agents.*: the agent acts as if it were \
+                      alone, and others beside the same system publish the same";
 
 /// The state after an epoch.
 #[derive(Debug, Clone)]
@@ -30,11 +35,18 @@ pub(super) struct Outlets {
     unpublished: Lasting,
     alerts: Option<Alerts>,
     sink: Option<Sink>,
+    office: Office,
     current: watch::Sender<Option<Arc<Current>>>,
 }
 
 impl Outlets {
-    pub(super) fn new(connection: &Connection, sink: Option<Sink>, config: &Config, vitals: &Vitals) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        sink: Option<Sink>,
+        office: Office,
+        config: &Config,
+        vitals: &Vitals,
+    ) -> Self {
         let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
         Self {
             vitals: vitals.clone(),
@@ -42,6 +54,7 @@ impl Outlets {
             unpublished: Lasting::default(),
             alerts: config.alertmanager.as_ref().map(alerts),
             sink,
+            office,
             current: watch::Sender::new(None),
         }
     }
@@ -56,9 +69,38 @@ impl Outlets {
         self.current.subscribe()
     }
 
-    /// Hands out an epoch's outcome. `within` is what publishing may take.
+    /// Another agent led until now: what the sink knows by now is of its doing.
+    pub(super) async fn take_over(&self, within: Duration) -> Vec<Finding> {
+        match &self.sink {
+            Some(sink) => {
+                sink.read_again();
+                sink.known(within).await.unwrap_or_default()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Another agent leads: what the sink has not taken yet is that one's to tell.
+    pub(super) fn stand_down(&self) {
+        if let Some(sink) = &self.sink {
+            sink.stand_down();
+        }
+    }
+
+    /// Hands out an epoch's outcome, as far as this agent leads. `within` is what publishing may take.
     pub(super) async fn deliver(&mut self, report: &mut Report, system_account: &str, within: Duration) {
+        if !self.office.holds() {
+            tracing::warn!(
+                epoch = report.summary.epoch,
+                "this agent no longer leads, so the epoch is not published"
+            );
+            return;
+        }
         tell(report);
+        report.summary.agents = Some(self.office.at_work(&report.summary.agent));
+        if self.office.denied() {
+            report.summary.notes.push(DENIED.into());
+        }
         report.summary.sink = self.sink.as_ref().map(Sink::status);
         let open = report
             .said
@@ -75,7 +117,8 @@ impl Outlets {
         if let Some(sink) = &self.sink {
             sink.deliver(&report.said, &current.summary, system_account, now());
         }
-        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, within).await;
+        let leads = || self.office.holds();
+        let errors = self.publisher.epoch(system_account, &report.said, &report.summary, leads, within).await;
         self.vitals.epoch_ended(report, &current, errors.len());
         let first = errors.first().map(ToString::to_string);
         tell_unpublished(&mut self.unpublished, errors.len(), first);

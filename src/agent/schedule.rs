@@ -23,6 +23,18 @@ impl Schedule {
         schedule
     }
 
+    /// The epochs of an agent that takes over after `last`, and how long to wait for the first: the one that is running, or
+    /// the next one if that has been published already.
+    pub(super) fn after(last: Option<u64>, interval: Duration, now: OffsetDateTime) -> (Self, Duration) {
+        let mut schedule = Self::new(interval, now);
+        let mut wait = Duration::ZERO;
+        if last.is_some_and(|last| schedule.id <= last) {
+            wait = schedule.next(now);
+            schedule.skipped = 0;
+        }
+        (schedule, wait)
+    }
+
     fn begin(&mut self, at_ms: u64) {
         self.started_ms = at_ms;
         self.id = at_ms / 1000;
@@ -89,6 +101,18 @@ mod tests {
             schedule.next(at(i128::from(schedule.id) * 1000 + 10));
             assert_eq!((schedule.id - before, schedule.skipped), (expected + interval, 0));
         }
+    }
+
+    #[test]
+    fn who_takes_over_leaves_no_epoch_out_and_repeats_none() {
+        let (minute, now) = (Duration::from_secs(60), at(1_763_632_859_000));
+        let running = 1_763_632_800;
+        for last in [None, Some(running - 60)] {
+            let (schedule, wait) = Schedule::after(last, minute, now);
+            assert_eq!((schedule.id, schedule.skipped, wait), (running, 0, Duration::ZERO), "{last:?}");
+        }
+        let (schedule, wait) = Schedule::after(Some(running), minute, now);
+        assert_eq!((schedule.id, schedule.skipped, wait), (running + 60, 0, Duration::from_secs(1)));
     }
 
     #[test]

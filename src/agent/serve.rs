@@ -57,7 +57,6 @@ impl Api {
     }
 
     /// Answers from here on by another configuration; whether at all is decided at the next [`Self::start`].
-    #[expect(dead_code, reason = "for whoever reads the configuration again")]
     pub(super) fn configure(&self, config: &Arc<Config>) {
         *self.sources.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(config);
     }

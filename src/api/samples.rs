@@ -100,6 +100,7 @@ fn summary() -> EpochSummary {
         maintenance_omitted: None,
         config: None,
         sink: None,
+        agents: None,
         findings: FindingCounts::default(),
         scanned: Scanned::default(),
         cost: SummaryCost::default(),

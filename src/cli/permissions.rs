@@ -46,8 +46,7 @@ pub(super) fn run(settings: Settings, arguments: &PermissionsArgs) -> Result<Out
     let config = settings.load()?;
     let PermissionsArgs { format, sink, user_name, account } = arguments;
     let (permissions, user, of) = if *sink {
-        let sink = config.sink.unwrap_or_default();
-        (Permissions::for_sink(&sink, &config.subject_prefix), "insights-sink", "INSIGHTS")
+        (Permissions::for_sink(&config), "insights-sink", "INSIGHTS")
     } else {
         (Permissions::for_config(&config), "insights", "SYS")
     };

@@ -4,8 +4,8 @@ use super::checks::{self, CheckSettings};
 use super::sink::{self, SinkConfig};
 use super::tree::{Key, Node, Source, in_order, name};
 use super::{
-    Alertmanager, Api, ConfigError, ListConnections, LogFormat, alertmanager, api, connection, listen,
-    maintenance, silence, value,
+    Alertmanager, Api, ConfigError, ElectionConfig, ListConnections, LogFormat, alertmanager, api,
+    connection, election, listen, maintenance, silence, value,
 };
 use crate::check::DeclaredLimits;
 use crate::connection::ConnectionOptions;
@@ -25,6 +25,7 @@ const KEYS: &[&str] = &[
     "gather",
     "alertmanager",
     "api",
+    "election",
     "accounts",
     "maintenance",
     "silence",
@@ -47,6 +48,7 @@ pub(super) struct File {
     pub(super) list_connections: ListConnections,
     pub(super) alertmanager: Option<Alertmanager>,
     pub(super) api: Api,
+    pub(super) election: ElectionConfig,
     pub(super) accounts: BTreeMap<String, DeclaredLimits>,
     pub(super) grace: Option<Duration>,
     pub(super) silences: silence::Read,
@@ -87,6 +89,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<File, ConfigError> {
             "api" => read.api = api::read(source, key, node)?,
             "gather" => read.list_connections = gather(source, key, node)?,
             "alertmanager" => read.alertmanager = Some(alertmanager::read(source, key, node)?),
+            "election" => read.election = election::read(source, key, node)?,
             "accounts" => read.accounts = accounts(source, key, node)?,
             "maintenance" => read.grace = Some(maintenance::read(source, key, node)?),
             "silence" => read.silences = silence::read(source, key, node)?,

@@ -24,6 +24,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         alertmanager,
         sink,
         api,
+        election,
     } = new;
     let mut refused = Vec::new();
     let mut keep = |key, changed: bool| {
@@ -42,6 +43,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
     keep("alertmanager", alertmanager != old.alertmanager);
     keep("sink", sink != old.sink);
     keep("api", api != old.api);
+    keep("election", election != old.election);
     let config = Config {
         subject_prefix: old.subject_prefix.clone(),
         system: old.system.clone(),
@@ -52,6 +54,7 @@ pub fn reload(old: &Config, new: Config) -> (Config, Vec<&'static str>) {
         alertmanager: old.alertmanager.clone(),
         sink: old.sink.clone(),
         api: old.api,
+        election: old.election,
         epoch,
         list_connections,
         accounts,

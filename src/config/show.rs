@@ -1,6 +1,6 @@
 //! The effective configuration as TOML, with secrets left out.
 
-use super::{Alertmanager, Api, Config, ListConnections, LogFormat, SinkConfig};
+use super::{Alertmanager, Api, Config, ElectionConfig, ListConnections, LogFormat, SinkConfig};
 use crate::check::{DeclaredLimits, Match, Override, PolicySetting, Settings};
 use crate::checks::catalogue;
 use crate::connection::ConnectionOptions;
@@ -24,6 +24,7 @@ struct Shown<'a> {
     listen: Option<SocketAddr>,
     connection: &'a ConnectionOptions,
     gather: ShownGather,
+    election: ElectionConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
     alertmanager: Option<&'a Alertmanager>,
     api: Api,
@@ -119,6 +120,7 @@ pub fn show(config: &Config) -> Result<String, toml::ser::Error> {
         listen: config.listen,
         connection: &config.connection,
         gather: ShownGather { connections: config.list_connections },
+        election: config.election,
         alertmanager: config.alertmanager.as_ref(),
         api: config.api,
         accounts: &config.accounts,

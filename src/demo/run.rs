@@ -197,7 +197,9 @@ async fn tell<W: Write + Send>(
 
     let watcher = setting.connect(&setting.watcher_creds, "demo-watcher").await?;
     let watch = Watch::start(&watcher, DEFAULT_SUBJECT_PREFIX).await?;
-    let config = Config::load(Some(&setting.config), Overrides::default())?;
+    let mut config = Config::load(Some(&setting.config), Overrides::default())?;
+    // Nobody else is there, so nobody is waited for.
+    config.election.enabled = false;
     let agent_stop = stop.child_token();
     let mut agent =
         AbortOnDropHandle::new(tokio::spawn(agent::run(config, agent::Reloads::never(), agent_stop.clone())));

@@ -273,6 +273,7 @@ mod tests {
             maintenance_omitted: Some(1),
             scanned: Scanned::default(),
             cost: SummaryCost::default(),
+            agents: None,
             sink: None,
             notes: vec!["note".into()],
             config: None,

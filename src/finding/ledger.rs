@@ -92,7 +92,7 @@ impl Ledger {
     }
 
     /// Forgets ended findings after the time in which a new beginning would count as flapping, and the earliest of too many.
-    pub(super) fn forget(&mut self, now: OffsetDateTime) {
+    pub fn forget(&mut self, now: OffsetDateTime) {
         let ended = |life: &Life| match &life.state {
             State::Ended { at, again: None } => Some(*at),
             _ => None,

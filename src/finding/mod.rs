@@ -23,8 +23,8 @@ pub use outbox::{Content, Failed, Letter, Outbox};
 pub use silence::{Matcher, Silence, Silences};
 pub use step::{Held, Moment, Said, Step, Terms, Why, step};
 pub use summary::{
-    AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, MaintenanceRow, Scanned, ServerCounts,
-    SilencedRow, SinkStatus, StaleConfig, SummaryCost,
+    AgentsAtWork, AnswerKind, CheckCounts, CoverageRow, EpochSummary, FindingCounts, MaintenanceRow, Scanned,
+    ServerCounts, SilencedRow, SinkStatus, StaleConfig, SummaryCost,
 };
 
 use crate::check::{Category, Entity, Kind, Observed, Severity};

@@ -140,6 +140,7 @@ pub(crate) fn summary(epoch: u64) -> Arc<EpochSummary> {
         config: None,
         scanned: Scanned::default(),
         cost: SummaryCost::default(),
+        agents: None,
         sink: None,
         notes: Vec::new(),
         system: "test".into(),

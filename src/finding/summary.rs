@@ -56,6 +56,9 @@ pub struct EpochSummary {
     pub scanned: Scanned,
     /// What it cost.
     pub cost: SummaryCost,
+    /// Who shares the work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agents: Option<AgentsAtWork>,
     /// How the sink does; only where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<SinkStatus>,
@@ -220,6 +223,17 @@ pub struct SummaryCost {
     pub duplicates: u64,
     /// Messages to the agent's inbox that belonged to no open request.
     pub strangers: u64,
+}
+
+/// Who shares the work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AgentsAtWork {
+    /// The id of the agent that gathers and publishes.
+    pub leader: String,
+    /// How many others it hears that stand by.
+    pub standby: u64,
+    /// What makes it the leader: `lease`, `presence`, or `alone` where it cannot or shall not know of others.
+    pub by: &'static str,
 }
 
 /// How the sink does.

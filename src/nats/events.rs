@@ -126,6 +126,15 @@ impl ClientEvents {
         self.notes().publish.clear();
     }
 
+    /// Forgets that these subjects were refused, for whoever tries them again.
+    pub fn forget_denied(&self, subjects: &[&str]) {
+        let mut notes = self.notes();
+        for subject in subjects {
+            notes.publish.remove(*subject);
+            notes.subscribe.remove(*subject);
+        }
+    }
+
     /// Subscriptions that were refused since the last connect; a bounded set.
     pub fn denied_subscriptions(&self) -> Vec<String> {
         self.notes().subscribe.iter().cloned().collect()

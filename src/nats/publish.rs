@@ -34,6 +34,12 @@ pub enum PublishError {
         /// What the client said.
         reason: String,
     },
+    /// Another agent leads, or may lead by now.
+    #[error("this agent no longer leads, so the rest of epoch {epoch} is not published")]
+    Superseded {
+        /// The epoch.
+        epoch: u64,
+    },
     /// The connection is down, or too slow.
     #[error("the connection did not take all messages of the epoch within {}", humantime::format_duration(*within))]
     TimedOut {
@@ -49,23 +55,33 @@ impl Publisher {
     }
 
     /// Publishes the findings of an epoch, then its summary, and waits until the server has them. What cannot be
-    /// published does not keep back the rest.
+    /// published does not keep back the rest. Before each message `leads` is asked whether it may go out: the process may
+    /// have been stopped since the one before.
     pub async fn epoch(
         &self,
         system_account: &str,
         said: &[Said],
         summary: &EpochSummary,
+        leads: impl Fn() -> bool,
         within: Duration,
     ) -> Vec<PublishError> {
         let mut errors = Vec::new();
         let all = async {
             for Said { finding, .. } in said {
+                if !leads() {
+                    errors.push(PublishError::Superseded { epoch: summary.epoch });
+                    return;
+                }
                 let Finding { severity, check, status, epoch, .. } = &**finding;
                 let subject = subject(&self.prefix, system_account, *severity, check, &finding.entity);
                 let id = message_id(&finding.fingerprint, *epoch, *status);
                 if let Err(error) = self.one(subject, &id, &finding.kind_of_message, &**finding).await {
                     errors.push(error);
                 }
+            }
+            if !leads() {
+                errors.push(PublishError::Superseded { epoch: summary.epoch });
+                return;
             }
             let subject = epoch_subject(&self.prefix, system_account);
             let id = format!("{}-{}", summary.agent.id, summary.epoch);

@@ -17,7 +17,7 @@ pub(crate) fn unknown(entity: &str, reason: &str) -> UnknownRow {
     UnknownRow { check: "ACCOUNTS_001".into(), entity: entity.into(), reason: reason.into() }
 }
 
-fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
+pub(crate) fn finding(severity: Severity, account: &str, connections: u64) -> Finding {
     let entity = Entity::account(account, None);
     let observed = Observed::of_limit(connections, 200, 90.0, "connections", "jwt");
     Finding {
@@ -76,6 +76,7 @@ pub(crate) fn with(severities: &[Severity]) -> Report {
         maintenance_omitted: None,
         scanned: Scanned { accounts: 12, connections: 5012, streams: 0, consumers: 0 },
         cost: SummaryCost::default(),
+        agents: None,
         sink: None,
         notes: Vec::new(),
         config: None,

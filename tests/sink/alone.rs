@@ -69,6 +69,7 @@ fn summary(epoch: u64) -> Arc<EpochSummary> {
         maintenance_omitted: None,
         scanned: Scanned::default(),
         cost: SummaryCost::default(),
+        agents: None,
         sink: None,
         notes: Vec::new(),
         config: None,

@@ -4,6 +4,7 @@
 //! there is proof of the contrary.
 
 use super::events::EVENT_SUBJECTS;
+use crate::election::AGENTS_SUBJECT;
 use crate::nats::events::ClientEvents;
 use crate::nats::permissions::covers;
 use crate::snapshot::{Coverage, Denied, Endpoint};
@@ -33,6 +34,11 @@ impl Denials {
         }
     }
 
+    /// Notes that this subject is allowed.
+    pub(super) fn allowed(&mut self, subject: &str) {
+        self.known.retain(|denied, _| &*denied.subject != subject);
+    }
+
     /// Takes in an epoch, and leaves in its coverage what is denied.
     pub(super) fn take(&mut self, events: &ClientEvents, coverage: &mut Coverage) {
         let connects = events.connects();
@@ -59,9 +65,10 @@ impl Denials {
     }
 }
 
+/// What is asked and heard here, and on what agents speak to each other.
 fn needed(subscribe: bool) -> impl Iterator<Item = &'static str> {
     let asked = Endpoint::ALL.into_iter().filter_map(Endpoint::subject).filter(move |_| !subscribe);
-    asked.chain(EVENT_SUBJECTS.into_iter().filter(move |_| subscribe))
+    asked.chain(EVENT_SUBJECTS.into_iter().filter(move |_| subscribe)).chain([AGENTS_SUBJECT])
 }
 
 #[cfg(test)]

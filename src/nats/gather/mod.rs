@@ -33,6 +33,7 @@ mod world;
 
 use super::connect::Connection;
 use super::inbox::{Inbox, InboxError};
+use crate::election::AGENTS_SUBJECT;
 use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
@@ -160,6 +161,11 @@ impl Gatherer {
     /// by them as well.
     pub fn declare(&mut self, limits: BTreeMap<Name, AccountLimits>) {
         self.declared = limits;
+    }
+
+    /// Notes that the agent hears itself on the subject of agents: it is not denied.
+    pub fn agents_heard(&mut self) {
+        self.denials.allowed(AGENTS_SUBJECT);
     }
 
     /// Takes in servers that findings of an agent that ran before are about. One that is silent by now is missed until it

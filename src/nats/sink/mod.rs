@@ -13,7 +13,8 @@ mod task;
 
 use super::connect::Connection;
 use super::events::ClientEvents;
-use crate::config::SinkConfig;
+use super::lease::{LeaseKey, LeasePlace};
+use crate::config::{SinkConfig, SinkStorage};
 use crate::finding::{EpochSummary, Finding, Mirror, Outbox, Said, SinkStatus};
 use provision::Places;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,8 +115,13 @@ impl Sink {
         let mut inner = self.shared.lock();
         let dropped = inner.outbox.dropped();
         inner.now = now;
-        inner.outbox.take_in(said, summary, system_account, reachable);
         inner.mirror.take_in(said);
+        // What the agent was told of and says nothing about, it knows to be over.
+        let over = match inner.stock {
+            Stock::Taken => inner.mirror.settle(&summary.system, summary.epoch, now),
+            Stock::Wanted | Stock::Ready(_) => Vec::new(),
+        };
+        inner.outbox.take_in(&[said, &over].concat(), summary, system_account, reachable);
         if dropped == 0 && inner.outbox.dropped() > 0 {
             tracing::warn!(
                 buffer = self.shared.config.buffer,
@@ -150,6 +156,12 @@ impl Sink {
         self.shared.lock().take_stock().unwrap_or_default()
     }
 
+    /// Forgets what waits and what this agent has judged: another agent leads now, and tells it.
+    pub fn stand_down(&self) {
+        self.shared.lock().outbox.clear();
+        self.read_again();
+    }
+
     /// Forgets what this agent has judged and has the bucket read again: for one that takes over from another.
     pub fn read_again(&self) {
         let mut inner = self.shared.lock();
@@ -177,6 +189,21 @@ impl Sink {
     /// The connection, once it was made. It mends itself.
     pub fn connection(&self) -> Option<Connection> {
         self.shared.lock().connection.clone()
+    }
+
+    /// The lease of the agents that share this sink, under `key` in a bucket of its own beside that of findings. One question
+    /// about it may take `patience`.
+    pub fn lease(&self, key: &str, patience: Duration) -> LeaseKey {
+        let config = &self.shared.config;
+        let place = LeasePlace {
+            bucket: config.lease_bucket(),
+            key: key.into(),
+            memory: config.storage == SinkStorage::Memory,
+            replicas: config.replicas,
+            patience,
+        };
+        let shared = Arc::clone(&self.shared);
+        LeaseKey::new(place, move || shared.lock().connection.clone())
     }
 
     /// The bucket, while it can be used.
