@@ -7,10 +7,10 @@
 //! 3. [`snapshot`] is what one epoch learnt: facts, folds over connections, and coverage.
 //! 4. [`check`] is what a check is; [`checks`] is the catalogue of them, pure functions of snapshots.
 //! 5. [`finding`] gives a verdict its identity, its life and its published JSON.
-//! 6. [`nats`] publishes; [`report`] prints the same findings.
+//! 6. [`nats`] publishes; [`report`] prints the same findings, and [`alertmanager`] makes alerts of them, which [`http`] sends.
 //!
 //! Around it: [`config`] with [`connection`] and [`permissions`], [`epoch`] (the pure middle of a round), [`agent`] (the loop around it), [`cli`] (a file per
-//! command), [`demo`] (a local cluster with faults), [`simulate`] (many servers that do not exist).
+//! command), [`admin`] (what the agent tells of itself), [`demo`] (a local cluster with faults), [`simulate`] (many servers that do not exist).
 
 pub mod admin;
 pub mod agent;
@@ -32,4 +32,5 @@ pub mod report;
 pub mod simulate;
 pub mod snapshot;
 pub mod text;
+pub mod watch;
 pub mod wire;

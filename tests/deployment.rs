@@ -1,12 +1,16 @@
-//! The files that people start with: docker-compose.yml and creds-examples/. They must work as they are.
+//! The files that people start with: docker-compose.yml, creds-examples/ and deploy/. They must work as they are.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 // The program that made the files; as a module, so that its output can be compared without running cargo again.
+#[path = "deployment/kubernetes.rs"]
+mod kubernetes;
 #[path = "../creds-examples/make.rs"]
 #[allow(dead_code)]
 mod make;
 mod support;
+#[path = "deployment/systemd.rs"]
+mod systemd;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +27,7 @@ use support::{routes_needed, try_eventually};
 
 const READY: Duration = Duration::from_secs(20);
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

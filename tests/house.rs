@@ -45,6 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("report", &["agent", "check", "finding"]),
+    ("watch", &["check", "finding", "report"]),
     (
         "demo",
         &[
@@ -76,6 +77,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "report",
             "simulate",
             "snapshot",
+            "watch",
         ],
     ),
 ];
@@ -93,6 +95,7 @@ const PURE: &[&str] = &[
     "admin",
     "alertmanager",
     "api",
+    "watch",
     "election",
 ];
 

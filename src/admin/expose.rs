@@ -1,7 +1,7 @@
 //! The figures as OpenMetrics text. What has no value is left out; a check without an open finding has none.
 
-use super::metrics::{Figures, LastEpoch, SinkFigures};
-use crate::finding::AnswerKind;
+use super::metrics::{Figures, LastEpoch};
+use crate::finding::{AnswerKind, SinkStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{
@@ -90,9 +90,7 @@ impl Page {
             "Findings that have not been seen in as many epochs as it takes to fire",
             *pending,
         )?;
-        if let Some(silenced) = silenced {
-            out.gauge("findings_silenced", "Findings that hold and are silenced", *silenced)?;
-        }
+        out.gauge("findings_silenced", "Findings that hold and are silenced", *silenced)?;
         out.gauges(
             "coverage_shortfalls",
             "Answers that did not come whole in the last epoch, by how they came",
@@ -169,12 +167,13 @@ impl Page {
     }
 }
 
-fn sink_figures(out: &mut Out<'_>, sink: &SinkFigures) -> fmt::Result {
-    let SinkFigures { connected, buffered, dropped, published } = *sink;
-    out.gauge("sink_connected", "1 while the connection to the sink is up", u64::from(connected))?;
-    out.gauge("sink_buffered", "Messages that wait for the sink", buffered)?;
-    out.counter("sink_dropped", "Messages for the sink that were given up", dropped)?;
-    out.counter("sink_published", "Messages that the sink took", published)
+fn sink_figures(out: &mut Out<'_>, sink: &SinkStatus) -> fmt::Result {
+    let SinkStatus { connected, buffered, dropped, published, failed, last_error: _, notes: _ } = sink;
+    out.gauge("sink_connected", "1 if the sink took messages in the last epoch", u64::from(*connected))?;
+    out.gauge("sink_buffered", "Beginnings, changes and ends of findings that wait for the sink", *buffered)?;
+    out.counter("sink_dropped", "Those that were dropped because too many waited", *dropped)?;
+    out.counter("sink_published", "Messages that the sink's stream acknowledged", *published)?;
+    out.counter("sink_failures", "Attempts to store something in the sink that failed", *failed)
 }
 
 const fn word(answer: AnswerKind) -> &'static str {
@@ -194,7 +193,7 @@ fn unix(at: OffsetDateTime) -> f64 {
 struct Out<'a>(DescriptorEncoder<'a>);
 
 impl Out<'_> {
-    fn gauge<V: EncodeGaugeValue>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
+    fn gauge<V: EncodeGaugeValue + Copy>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
         self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
     }
 
@@ -211,7 +210,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn counter<V: EncodeCounterValue>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
+    fn counter<V: EncodeCounterValue + Copy>(&mut self, name: &str, help: &str, value: V) -> fmt::Result {
         let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, V, u64>(&value, None)
     }
@@ -227,5 +226,129 @@ impl Out<'_> {
             metric.encode_family(&labels)?.encode_counter::<NoLabelSet, V, u64>(&value, None)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Metrics, Reload};
+    use super::*;
+    use crate::check::Severity;
+    use crate::finding::{CoverageRow, Said};
+    use crate::report::samples::with;
+    use time::macros::datetime;
+
+    const AT: OffsetDateTime = datetime!(2025-11-20 10:00:01.5 UTC);
+
+    /// Samples and nothing else.
+    fn samples(metrics: &Metrics) -> Vec<String> {
+        metrics.text().lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    }
+
+    fn epoch(metrics: &Metrics, severities: &[Severity]) {
+        let mut report = with(severities);
+        let summary = &mut report.summary;
+        summary.cost.requests = 7;
+        summary.findings.silenced = 2;
+        summary.checks.unknown_omitted = Some(40);
+        let row =
+            |answer| CoverageRow { server: "n1".into(), endpoint: "VARZ", answer, reason: "why".into() };
+        summary.coverage = vec![row(AnswerKind::Silent), row(AnswerKind::Silent), row(AnswerKind::Denied)];
+        summary.sink = Some(SinkStatus { connected: true, published: 9, ..SinkStatus::default() });
+        let open = report.said.iter().map(|Said { finding, .. }| (finding.check.clone(), finding.severity));
+        metrics.epoch_ended(summary, open, AT);
+    }
+
+    #[test]
+    fn before_the_first_epoch_there_is_nothing_of_one() {
+        let samples = samples(&Metrics::new("1.2.3"));
+        let expected = [
+            "insights_build_info{version=\"1.2.3\"} 1",
+            "insights_epochs_total 0",
+            "insights_epoch_seconds_total 0.0",
+            "insights_requests_total 0",
+            "insights_responses_total 0",
+            "insights_response_bytes_total 0",
+            "insights_connected 0",
+            "insights_connects_total 0",
+            "insights_disconnects_total 0",
+            "insights_publish_failures_total 0",
+            "insights_leader 0",
+            "insights_config_reloads_total{outcome=\"success\"} 0",
+            "insights_config_reloads_total{outcome=\"failure\"} 0",
+        ];
+        assert_eq!(samples, expected);
+    }
+
+    #[test]
+    fn an_epoch_is_told_and_what_ended_has_no_figure() {
+        use Severity::{Critical, Warning};
+        let metrics = Metrics::new("1.2.3");
+        metrics.set_leader(true);
+        epoch(&metrics, &[Critical, Warning, Warning]);
+        let first = samples(&metrics);
+        for expected in [
+            "insights_findings{check=\"ACCOUNTS_001\",severity=\"critical\"} 1",
+            "insights_findings{check=\"ACCOUNTS_001\",severity=\"warning\"} 2",
+            "insights_epochs_total 1",
+            "insights_epoch_duration_seconds 0.412",
+            "insights_last_epoch_timestamp_seconds 1763632801.5",
+            "insights_epoch_complete 1",
+            "insights_servers{state=\"known\"} 3",
+            "insights_unknown 40",
+            "insights_findings_silenced 2",
+            "insights_coverage_shortfalls{answer=\"silent\"} 2",
+            "insights_coverage_shortfalls{answer=\"denied\"} 1",
+            "insights_requests_total 7",
+            "insights_sink_connected 1",
+            "insights_sink_published_total 9",
+            "insights_leader 1",
+        ] {
+            assert!(first.iter().any(|sample| sample == expected), "{expected} in {first:#?}");
+        }
+        epoch(&metrics, &[Warning]);
+        let second = samples(&metrics);
+        let findings: Vec<_> =
+            second.iter().filter(|sample| sample.starts_with("insights_findings{")).collect();
+        assert_eq!(findings, ["insights_findings{check=\"ACCOUNTS_001\",severity=\"warning\"} 1"]);
+        assert!(second.contains(&"insights_requests_total 14".to_owned()), "{second:#?}");
+
+        // A standby leaves findings to the leader.
+        metrics.set_leader(false);
+        let standby = samples(&metrics);
+        for gone in
+            ["insights_findings", "insights_servers", "insights_last_epoch", "insights_epoch_complete"]
+        {
+            assert!(!standby.iter().any(|sample| sample.starts_with(gone)), "{gone} in {standby:#?}");
+        }
+        assert!(standby.contains(&"insights_epochs_total 2".to_owned()));
+    }
+
+    #[test]
+    fn reloads_and_alertmanagers_have_figures() {
+        let metrics = Metrics::new("1.2.3");
+        metrics.reloaded(Reload::Done(AT));
+        metrics.reloaded(Reload::Refused);
+        let (a, b) = ("http://a:9093", "http://b/\"x\"");
+        metrics.set_alertmanagers(&[a.into(), b.into()]);
+        metrics.alerts_sent(a, 500);
+        metrics.alerts_failed(b);
+        metrics.alerts_refused(b, 3);
+        metrics.set_alerts_waiting(b, 4, 5);
+        metrics.alerts_sent("http://not-configured", 1);
+        let samples = samples(&metrics);
+        for expected in [
+            "insights_config_reloads_total{outcome=\"success\"} 1",
+            "insights_config_reloads_total{outcome=\"failure\"} 1",
+            "insights_config_last_reload_timestamp_seconds 1763632801.5",
+            "insights_alertmanager_alerts_sent_total{instance=\"http://a:9093\"} 500",
+            "insights_alertmanager_failures_total{instance=\"http://b/\\\"x\\\"\"} 1",
+            "insights_alertmanager_alerts_refused_total{instance=\"http://b/\\\"x\\\"\"} 3",
+            "insights_alertmanager_pending{instance=\"http://b/\\\"x\\\"\"} 4",
+            "insights_alertmanager_alerts_dropped_total{instance=\"http://b/\\\"x\\\"\"} 5",
+        ] {
+            assert!(samples.iter().any(|sample| sample == expected), "{expected} in {samples:#?}");
+        }
+        assert!(!samples.iter().any(|sample| sample.contains("not-configured")));
     }
 }

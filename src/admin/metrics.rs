@@ -2,7 +2,7 @@
 
 use super::expose;
 use crate::check::Severity;
-use crate::finding::{AnswerKind, EpochSummary};
+use crate::finding::{AnswerKind, EpochSummary, SinkStatus};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,19 +21,6 @@ pub enum Reload {
     Done(OffsetDateTime),
     /// It cannot be used; the old one stays.
     Refused,
-}
-
-/// The figures of the sink.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SinkFigures {
-    /// Whether it is connected.
-    pub connected: bool,
-    /// Messages that wait for it.
-    pub buffered: u64,
-    /// Messages that were given up, since the start.
-    pub dropped: u64,
-    /// Messages that it took, since the start.
-    pub published: u64,
 }
 
 /// The figures of one Alertmanager.
@@ -66,7 +53,7 @@ pub(super) struct Figures {
     pub(super) reloads: u64,
     pub(super) reloads_refused: u64,
     pub(super) reloaded_at: Option<OffsetDateTime>,
-    pub(super) sink: Option<SinkFigures>,
+    pub(super) sink: Option<SinkStatus>,
     pub(super) alertmanagers: BTreeMap<String, Instance>,
 }
 
@@ -80,7 +67,7 @@ pub(super) struct LastEpoch {
     pub(super) unknown: u64,
     pub(super) held: u64,
     pub(super) pending: u64,
-    pub(super) silenced: Option<u64>,
+    pub(super) silenced: u64,
     pub(super) shortfalls: BTreeMap<AnswerKind, u64>,
 }
 
@@ -90,13 +77,11 @@ impl Metrics {
         Self(Arc::new(Mutex::new(Figures { version: version.into(), ..Figures::default() })))
     }
 
-    /// An epoch of a leader has ended: its summary, its open findings by check and severity, and how many are silenced
-    /// where that is known.
+    /// An epoch of a leader has ended: its summary, and its open findings by check and severity.
     pub fn epoch_ended(
         &self,
         summary: &EpochSummary,
         open: impl IntoIterator<Item = (Cow<'static, str>, Severity)>,
-        silenced: Option<u64>,
         at: OffsetDateTime,
     ) {
         let mut by_check = BTreeMap::new();
@@ -116,6 +101,7 @@ impl Metrics {
         figures.requests += summary.cost.requests;
         figures.responses += summary.cost.responses;
         figures.bytes += summary.cost.bytes;
+        figures.sink.clone_from(&summary.sink);
         figures.last = Some(LastEpoch {
             ended_at: at,
             complete: summary.complete,
@@ -124,7 +110,7 @@ impl Metrics {
             unknown: summary.checks.unknown.len() as u64 + summary.checks.unknown_omitted.unwrap_or(0),
             held: summary.findings.held,
             pending: summary.findings.pending,
-            silenced,
+            silenced: summary.findings.silenced,
             shortfalls,
         });
     }
@@ -161,11 +147,6 @@ impl Metrics {
             }
             Reload::Refused => figures.reloads_refused += 1,
         }
-    }
-
-    /// The sink's figures; none where there is no sink.
-    pub fn set_sink(&self, sink: Option<SinkFigures>) {
-        self.lock().sink = sink;
     }
 
     /// The Alertmanagers that there are; figures of others are forgotten.

@@ -6,7 +6,7 @@ mod health;
 mod metrics;
 
 pub use health::{Health, NotLive, NotReady};
-pub use metrics::{Metrics, Reload, SinkFigures};
+pub use metrics::{Metrics, Reload};
 
 use std::time::Duration;
 

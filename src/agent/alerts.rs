@@ -1,5 +1,6 @@
 //! Alerts to Alertmanager: a task for each instance, so that one that hangs delays neither an epoch nor the others.
 
+use super::election::Office;
 use super::vitals::Vitals;
 use super::{Report, now};
 use crate::alertmanager::{Batch, Decision, Outcome, Queue, Update, update};
@@ -20,15 +21,15 @@ const PATH: &str = "/api/v2/alerts";
 /// Sends alerts. Dropping it leaves what was sent to end by itself.
 pub(super) struct Alerts {
     config: Alertmanager,
-    epoch: Duration,
+    vitals: Vitals,
     updates: watch::Sender<Option<Arc<Update>>>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Alerts {
-    /// Starts the tasks. `epoch` is the length of one.
-    pub(super) fn start(config: &Alertmanager, epoch: Duration, vitals: &Vitals) -> Self {
+    /// Starts the tasks.
+    pub(super) fn start(config: &Alertmanager, office: &Office, vitals: &Vitals) -> Self {
         vitals.metrics().set_alertmanagers(&config.urls);
         let updates = watch::Sender::new(None);
         let stop = CancellationToken::new();
@@ -36,6 +37,7 @@ impl Alerts {
             let instance = Instance {
                 url: url.clone(),
                 config: config.clone(),
+                office: office.clone(),
                 vitals: vitals.clone(),
                 poster: None,
                 last: None,
@@ -43,20 +45,16 @@ impl Alerts {
             tokio::spawn(instance.run(updates.subscribe(), stop.clone()))
         };
         let tasks = config.urls.iter().map(start).collect();
-        Self { config: config.clone(), epoch, updates, stop, tasks }
+        Self { config: config.clone(), vitals: vitals.clone(), updates, stop, tasks }
     }
 
     /// Hands over an epoch of the leader; returns at once.
     pub(super) fn epoch_ended(&self, report: &Report) {
         let said = report.said.iter().map(|said| &*said.finding);
-        let update = update(said, &self.config.labels, now(), self.epoch);
+        // It may have changed since the start.
+        let epoch = self.vitals.health().epoch();
+        let update = update(said, &self.config.labels, now(), epoch);
         self.updates.send_replace(Some(Arc::new(update)));
-    }
-
-    /// Another agent leads: it tells of beginnings and ends from now on.
-    #[expect(dead_code, reason = "for the election")]
-    pub(super) fn stand_by(&self) {
-        self.updates.send_replace(None);
     }
 
     /// Lets what has just begun or ended be sent within this time.
@@ -75,6 +73,7 @@ impl Alerts {
 struct Instance {
     url: String,
     config: Alertmanager,
+    office: Office,
     vitals: Vitals,
     /// None before the first request and after a failed one: files with certificates are read anew then.
     poster: Option<Poster>,
@@ -88,9 +87,14 @@ impl Instance {
         while !stop.is_cancelled() {
             self.take(&mut updates, &mut queue);
             let until = match queue.next(self.vitals.now()) {
-                Decision::Send(batch) => {
+                Decision::Send(batch) if self.office.holds() => {
                     self.send(&mut queue, &batch).await;
                     continue;
+                }
+                // Another agent leads, and tells of beginnings and ends from now on.
+                Decision::Send(_) => {
+                    queue = Queue::default();
+                    None
                 }
                 Decision::Wait { until, .. } => until,
             };
@@ -102,13 +106,19 @@ impl Instance {
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                changed = updates.changed() => if changed.is_err() { return },
+                changed = updates.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    // It is taken at the beginning of the loop.
+                    updates.mark_changed();
+                }
                 () = wake => {}
             }
         }
         self.take(&mut updates, &mut queue);
         while let Some(batch) = queue.last(self.vitals.now()) {
-            if self.send(&mut queue, &batch).await == Outcome::Failed {
+            if !self.office.holds() || self.send(&mut queue, &batch).await == Outcome::Failed {
                 break;
             }
         }
@@ -117,9 +127,8 @@ impl Instance {
     fn take(&self, updates: &mut watch::Receiver<Option<Arc<Update>>>, queue: &mut Queue) {
         let now = self.vitals.now();
         if updates.has_changed().unwrap_or_default() {
-            match &*updates.borrow_and_update() {
-                Some(update) => queue.update(update, now),
-                None => *queue = Queue::default(),
+            if let Some(update) = &*updates.borrow_and_update() {
+                queue.update(update, now);
             }
         }
         self.vitals.metrics().set_alerts_waiting(&self.url, queue.pending(now), queue.dropped());

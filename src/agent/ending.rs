@@ -1,5 +1,6 @@
 //! How the agent ends: what is under way is given a part of the time that there is, and no more.
 
+use super::systemd;
 use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -43,6 +44,7 @@ impl Ending {
         let stop = stop.clone();
         tokio::spawn(async move {
             stop.cancelled().await;
+            systemd::stopping();
             Self { since: Instant::now() }
         })
     }

@@ -11,6 +11,7 @@ mod reload;
 mod schedule;
 mod serve;
 mod standby;
+mod systemd;
 mod tell;
 mod vitals;
 
@@ -105,6 +106,8 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
         Some(address) => Some(vitals.serve(address).await?),
         None => None,
     };
+    let _fed = systemd::feed_watchdog(&vitals);
+    systemd::ready();
     let started = tokio::select! {
         () = stop.cancelled() => None,
         started = start(Arc::new(config), &mut reloads, &vitals) => Some(started),
@@ -134,6 +137,9 @@ pub async fn run(config: Config, mut reloads: Reloads, stop: CancellationToken) 
             let _ = tokio::join!(timeout(left, post.api.stop()), post.outlets.close(left));
             member.leave(ending.left().max(LEAVE)).await;
         }
+    } else {
+        // It tells that the end has begun.
+        let _ = ending.await;
     }
     tracing::info!("stopped");
     Ok(())
@@ -188,6 +194,6 @@ pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge at which the clock is read")]
-fn now() -> OffsetDateTime {
+pub(crate) fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc()
 }

@@ -47,7 +47,7 @@ impl Outlets {
         config: &Config,
         vitals: &Vitals,
     ) -> Self {
-        let alerts = |alertmanager| Alerts::start(alertmanager, config.epoch, vitals);
+        let alerts = |alertmanager| Alerts::start(alertmanager, &office, vitals);
         Self {
             vitals: vitals.clone(),
             publisher: Publisher::new(connection, &config.subject_prefix),
@@ -62,6 +62,11 @@ impl Outlets {
     /// Findings of earlier runs that the sink has come to know of since the last call.
     pub(super) fn late(&self) -> Vec<Finding> {
         self.sink.as_ref().map(Sink::late).unwrap_or_default()
+    }
+
+    /// The connection to the sink, once it was made.
+    pub(super) fn sink_connection(&self) -> Option<Connection> {
+        self.sink.as_ref().and_then(Sink::connection)
     }
 
     /// The state after the last epoch; none before the first one has ended.

@@ -5,7 +5,7 @@ use super::ending::{self, unless_stopped};
 use super::look::Looker;
 use super::outlets::Outlets;
 use super::schedule::Schedule;
-use super::serve::Api;
+use super::serve::{Api, Place};
 use super::vitals::Vitals;
 use super::{GATHER_SHARE, Reloads, now, standby};
 use crate::config::Config;
@@ -44,7 +44,6 @@ impl Post {
                 self.looker.adopt(self.outlets.take_over(within).await);
             }
             self.vitals.metrics().set_leader(true);
-            self.api.start(self.looker.connection()).await;
             last = self.lead(last.max(heard)).await;
             self.vitals.metrics().set_leader(false);
             if !self.stop.is_cancelled() {
@@ -102,10 +101,22 @@ impl Post {
                     return false;
                 }
                 self.looker.published();
+                self.serve().await;
             }
             Err(error) => tracing::error!("{error}"),
         }
         !self.stop.is_cancelled()
+    }
+
+    /// Lets the agent be asked wherever it can be, now that there is something to tell.
+    async fn serve(&mut self) {
+        if !self.office.holds() {
+            return;
+        }
+        self.api.serve(Place::System, self.looker.connection()).await;
+        if let Some(connection) = self.outlets.sink_connection() {
+            self.api.serve(Place::Sink, &connection).await;
+        }
     }
 
     /// Waits for the epoch that `schedule` has come to after `ended`, and for as long; meanwhile the configuration can be

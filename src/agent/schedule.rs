@@ -95,7 +95,7 @@ mod tests {
             let mut schedule = Schedule::new(Duration::from_secs(60), at(1_763_632_860_000));
             let before = schedule.id;
             let wait = schedule.next_of(Duration::from_secs(interval), at(1_763_632_890_500));
-            assert!(schedule.id > before && schedule.id % interval == 0, "{schedule:?}");
+            assert!(schedule.id > before && schedule.id.is_multiple_of(interval), "{schedule:?}");
             assert_eq!((schedule.id - before, schedule.skipped), (expected, 0));
             assert_eq!(wait, Duration::from_millis(expected * 1000 - 30_500));
             schedule.next(at(i128::from(schedule.id) * 1000 + 10));

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::epoch::Memory;
 use crate::nats::connect::Connection;
 use crate::nats::service::{Description, EndpointDescription, Refusal, Request, Service};
+use futures_util::future::join_all;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::watch;
 
@@ -16,11 +17,20 @@ struct Sources {
     config: RwLock<Arc<Config>>,
 }
 
-/// The services that answer now: one for each connection.
+/// Where the agent is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the system account.
+    System,
+    /// In the account of the sink.
+    Sink,
+}
+
+/// The services that answer now: one for each place.
 pub(super) struct Api {
     sources: Arc<Sources>,
     agent_id: String,
-    services: Vec<Service>,
+    services: Vec<(Place, Service)>,
 }
 
 impl Api {
@@ -35,28 +45,26 @@ impl Api {
         Self { sources: Arc::new(sources), agent_id: agent_id.to_owned(), services: Vec::new() }
     }
 
-    /// Begins to answer on a connection, unless the configuration says otherwise. What keeps it from that is logged: the
-    /// agent is of use without.
-    pub(super) async fn start(&mut self, connection: &Connection) {
-        if !self.sources.config().api.enabled {
+    /// Begins to answer at a place, unless it does so already or the configuration says otherwise. What keeps it from that
+    /// is logged: the agent is of use without. To be called once there is something to tell.
+    pub(super) async fn serve(&mut self, place: Place, connection: &Connection) {
+        if !self.sources.config().api.enabled || self.services.iter().any(|(other, _)| *other == place) {
             return;
         }
         let sources = Arc::clone(&self.sources);
         let handler = Arc::new(move |request: &Request| sources.answer(request));
         match Service::start(connection, self.description(), handler).await {
-            Ok(service) => self.services.push(service),
+            Ok(service) => self.services.push((place, service)),
             Err(error) => tracing::warn!("{error}; requests are not answered"),
         }
     }
 
-    /// Answers no more.
+    /// Answers no more, after half a second at the most.
     pub(super) async fn stop(&mut self) {
-        for service in self.services.drain(..) {
-            service.stop().await;
-        }
+        join_all(self.services.drain(..).map(|(_, service)| service.stop())).await;
     }
 
-    /// Answers from here on by another configuration; whether at all is decided at the next [`Self::start`].
+    /// Answers from here on by another configuration.
     pub(super) fn configure(&self, config: &Arc<Config>) {
         *self.sources.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(config);
     }

@@ -15,13 +15,15 @@ pub(super) fn tell(report: &Report) {
     for change in &told.changes {
         let finding = &change.said.finding;
         let entity = &finding.entity;
+        // One that is silenced is said to be resolved, and is not.
+        let status = if finding.silenced.is_some() { "silenced" } else { finding.status.as_str() };
         // Fields without a value are left out.
         tracing::info!(
             why = change.said.why.as_str(),
             check = &*finding.check,
             severity = finding.severity.as_str(),
             from = change.from.map(Severity::as_str),
-            status = finding.status.as_str(),
+            status,
             entity_type = entity.kind.as_str(),
             entity = &*entity.id,
             account = entity.account.as_deref(),

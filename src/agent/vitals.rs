@@ -81,7 +81,7 @@ impl Vitals {
     pub(super) fn epoch_ended(&self, report: &Report, current: &Current, unpublished: usize) {
         let summary = &report.summary;
         let open = current.open.iter().map(|finding| (finding.check.clone(), finding.severity));
-        self.metrics().epoch_ended(summary, open, None, now());
+        self.metrics().epoch_ended(summary, open, now());
         self.metrics().publish_failed(unpublished as u64);
         self.metrics().set_sink(summary.sink.as_ref().map(|sink| SinkFigures {
             connected: sink.connected,

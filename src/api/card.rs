@@ -1,6 +1,6 @@
 //! A check as it is explained, in whatever format.
 
-use crate::check::{Category, EntityType, Entry, Kind, Severity};
+use crate::check::{Category, Disturbed, EntityType, Entry, Kind, Severity};
 use crate::config::description;
 use crate::snapshot::Endpoint;
 use schemars::{JsonSchema, Schema};
@@ -44,6 +44,14 @@ pub struct Card {
     /// The answers that complete the evidence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence_from: Vec<&'static str>,
+    /// Epochs in a row for which the bad state must be seen before a finding begins.
+    #[serde(rename = "for")]
+    pub for_epochs: u64,
+    /// Epochs in a row for which it must be seen to be over before the finding ends.
+    pub keep: u64,
+    /// Whose maintenance keeps a finding from beginning: that of its `server`, or of any in its `cluster`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_by_maintenance_of: Option<&'static str>,
     /// What an operator can set.
     pub thresholds: Vec<Field>,
     /// What a finding tells beside its numbers.
@@ -86,6 +94,13 @@ impl Card {
             remedy: meta.remedy,
             needs: words(meta.needs),
             evidence_from: words(meta.evidence_from),
+            for_epochs: entry.for_epochs,
+            keep: entry.keep,
+            held_by_maintenance_of: match entry.disturbed {
+                Disturbed::Never => None,
+                Disturbed::Own => Some("server"),
+                Disturbed::Cluster => Some("cluster"),
+            },
             thresholds: entry.defaults().into_iter().map(threshold).collect(),
             evidence: evidence(&entry.evidence_schema()),
         }
@@ -99,6 +114,13 @@ impl Card {
         let article = if entity.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
         facts.push(format!("about {article} {entity}"));
         facts.push(format!("since nats-server {}", self.since));
+        if self.for_epochs != 1 {
+            facts.push(format!("begins after {} epochs", self.for_epochs));
+        }
+        if self.keep != 1 {
+            facts.push(format!("ends after {} clear epochs", self.keep));
+        }
+        facts.extend(self.held_by_maintenance_of.map(|whose| format!("held by maintenance of its {whose}")));
         if !self.aliases.is_empty() {
             facts.push(format!("also known as {}", self.aliases.join(", ")));
         }

@@ -227,8 +227,10 @@ mod tests {
         let matcher = Match { user: Some("svc".into()), ..Match::default() };
         let narrowed = Override { matcher, policy: PolicySetting::default(), thresholds: patch(50) };
         let policy = PolicySetting { severity: Some(Severity::Critical), ..PolicySetting::default() };
-        let setting =
-            CheckSetting { settings: Settings { policy, base: patch(2), overrides: vec![narrowed] } };
+        let setting = CheckSetting {
+            settings: Settings { policy, base: patch(2), overrides: vec![narrowed] },
+            ..CheckSetting::default()
+        };
         world.checks.insert("USER_002", setting);
         assert!(users(&ask(&world, "USER_002", json!({})).unwrap()).is_empty());
         // The override is the operator's as well, and what is asked for holds for every entity.
@@ -241,7 +243,7 @@ mod tests {
         let mut world = World::with_findings();
         let policy = PolicySetting { enabled: Some(false), ..PolicySetting::default() };
         let settings = Settings { policy, ..Settings::default() };
-        world.checks.insert("USER_002", CheckSetting { settings });
+        world.checks.insert("USER_002", CheckSetting { settings, ..CheckSetting::default() });
         let strict = ask(&world, "USER_002", json!({"thresholds": {"max_connections": 1}})).unwrap();
         assert_eq!(users(&strict), ["svc"]);
     }

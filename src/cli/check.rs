@@ -45,7 +45,7 @@ enum Format {
     Nagios,
 }
 
-pub(super) fn run(settings: Settings, arguments: &CheckArgs) -> Result<Output, Failure> {
+pub(super) fn run(settings: &Settings, arguments: &CheckArgs) -> Result<Output, Failure> {
     let level = settings.log_level.clone();
     let config = settings.load()?;
     // What the client logs of a refusal is said again, better, by the failure.

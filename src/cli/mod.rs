@@ -12,6 +12,7 @@ mod permissions;
 mod run;
 mod simulate;
 mod terminal;
+mod watch;
 
 pub use outcome::{Failure, Output, end};
 
@@ -48,6 +49,7 @@ enum Command {
     /// Watch the system and publish findings until stopped (the default command)
     Run,
     Check(check::CheckArgs),
+    Watch(watch::WatchArgs),
     #[command(subcommand)]
     Catalog(catalog::CatalogCommand),
     Permissions(permissions::PermissionsArgs),
@@ -91,12 +93,13 @@ impl Invocation {
         let settings = global.with(connection.layers(&matches));
         match command.unwrap_or(Command::Run) {
             Command::Run => run::run(settings),
-            Command::Check(arguments) => check::run(settings, &arguments),
+            Command::Check(arguments) => check::run(&settings, &arguments),
+            Command::Watch(arguments) => watch::run(&settings, &arguments),
             Command::Catalog(command) => catalog::run(&command),
-            Command::Permissions(arguments) => permissions::run(settings, &arguments),
+            Command::Permissions(arguments) => permissions::run(&settings, &arguments),
             Command::Config(command) => config::run(settings, command),
             Command::Demo(arguments) => demo::run(&settings, arguments),
-            Command::Simulate(arguments) => simulate::run(settings, arguments),
+            Command::Simulate(arguments) => simulate::run(&settings, arguments),
             Command::DemoGuard => {
                 crate::demo::guard::guard_main(std::io::stdin().lock());
                 Ok(Output::of(""))

@@ -1,10 +1,11 @@
 //! How a command ends: what it prints, what it complains about, and its exit status.
 
 use crate::agent::AgentError;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, ExplainError};
 use crate::demo::DemoError;
 use crate::nats::connect::ConnectError;
 use crate::nats::stage::StageError;
+use crate::nats::watch::WatchError;
 use crate::report::Status;
 use crate::simulate::ShapeError;
 use std::io::{self, Write};
@@ -35,6 +36,9 @@ pub enum Failure {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What the configuration says about an entity cannot be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// The agent cannot do its work.
     #[error(transparent)]
     Agent(#[from] AgentError),
@@ -50,6 +54,9 @@ pub enum Failure {
     /// The simulation cannot be served.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// Nothing can be heard of agents.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     /// Standard output cannot be written.
     #[error("standard output cannot be written: {0}")]
     Output(#[source] io::Error),

@@ -42,7 +42,7 @@ enum Format {
     Nsc,
 }
 
-pub(super) fn run(settings: Settings, arguments: &PermissionsArgs) -> Result<Output, Failure> {
+pub(super) fn run(settings: &Settings, arguments: &PermissionsArgs) -> Result<Output, Failure> {
     let config = settings.load()?;
     let PermissionsArgs { format, sink, user_name, account } = arguments;
     let (permissions, user, of) = if *sink {

@@ -148,7 +148,7 @@ struct InSeconds {
     seconds: f64,
 }
 
-pub(super) fn run(settings: Settings, arguments: SimulateArgs) -> Result<Output, Failure> {
+pub(super) fn run(settings: &Settings, arguments: SimulateArgs) -> Result<Output, Failure> {
     let level = settings.log_level.clone();
     let config = settings.load()?;
     logging::start(config.log_format, level.as_deref(), "info,async_nats=warn")?;

@@ -1,5 +1,6 @@
 //! The `[checks.ID]` tables, and the checks as they are enabled by them.
 
+use super::explain::Places;
 use super::tree::{Key, Node, Source, in_order, name, nearest};
 use super::{ConfigError, value};
 use crate::check::{Entry, MOST_EPOCHS, Match, Override, PolicySetting, Settings, Severity};
@@ -21,6 +22,8 @@ const MATCH_KEYS: &[&str] = &["account", "cluster", "server", "user", "stream"];
 pub struct CheckSetting {
     /// Its policy, its thresholds and its overrides.
     pub settings: Settings,
+    /// Where those stand in the file.
+    pub places: Places,
 }
 
 /// What the operator says about the checks, by id; what is not named keeps its defaults.
@@ -94,11 +97,15 @@ fn check<'i>(
     let mut overrides: Vec<&DeTable<'i>> = Vec::new();
     for (key, node) in in_order(table) {
         if key.get_ref() == "override" {
-            for (read, table) in read_overrides(source, entry, key, node)? {
+            for (read, line, table) in read_overrides(source, entry, key, node)? {
                 setting.settings.overrides.push(read);
+                setting.places.overrides.push(line);
                 overrides.push(table);
             }
-        } else if !policy(source, key, node, &mut setting.settings.policy)? {
+            continue;
+        }
+        setting.places.keys.insert(key.get_ref().clone().into_owned(), source.line(&key.span()));
+        if !policy(source, key, node, &mut setting.settings.policy)? {
             threshold(source, entry, key, node, RESERVED, &mut setting.settings.base)?;
         }
     }
@@ -173,8 +180,8 @@ fn severity<'i>(source: Source<'i>, key: &Key<'i>, node: &Node<'i>) -> Result<Se
     })
 }
 
-/// An override with the table it stands in.
-type Found<'n, 'i> = (Override, &'n DeTable<'i>);
+/// An override with its line and the table it stands in.
+type Found<'n, 'i> = (Override, usize, &'n DeTable<'i>);
 
 fn read_overrides<'n, 'i>(
     source: Source<'i>,
@@ -209,7 +216,7 @@ fn read_overrides<'n, 'i>(
             );
             return Err(source.error(item.span(), problem));
         }
-        overrides.push((read, table));
+        overrides.push((read, source.line(&item.span()), table));
     }
     Ok(overrides)
 }

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_nats::StatusCode;
+use async_nats::service::NATS_SERVICE_ERROR;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until};
@@ -23,6 +24,8 @@ pub struct Answer {
     pub payload: Bytes,
     /// Whether the server itself answers that nobody listens on the subject (status 503).
     pub no_responders: bool,
+    /// What a micro service says instead of an answer, in its own words.
+    pub refusal: Option<String>,
 }
 
 /// How long to wait for answers.
@@ -74,7 +77,9 @@ impl Ask for Connection {
                 message = answers.next() => {
                     let Some(message) = message else { break };
                     let no_responders = message.status == Some(StatusCode::NO_RESPONDERS);
-                    collected.push(Answer { payload: message.payload, no_responders });
+                    let headers = message.headers.unwrap_or_default();
+                    let refusal = headers.get(NATS_SERVICE_ERROR).map(|text| text.as_str().to_owned());
+                    collected.push(Answer { payload: message.payload, no_responders, refusal });
                     if no_responders {
                         break;
                     }

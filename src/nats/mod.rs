@@ -2,8 +2,8 @@
 //!
 //! [`connect`] reaches the system with credentials from [`auth`] and [`context`]; [`selftest`] finds out whether they
 //! are the right ones; [`events`] is what the client noticed on the side. [`gather`] asks the servers over one [`inbox`]
-//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them; [`sink`] keeps them with JetStream,
-//! over a connection of its own; a [`service`] answers requests. Agents hear each other in [`presence`], and where there is a
+//! and makes a snapshot of the answers; [`publish`] writes findings, [`watch`] reads them, [`recall`] asks for them; [`sink`]
+//! keeps them with JetStream, over a connection of its own; a [`service`] answers requests. Agents hear each other in [`presence`], and where there is a
 //! sink they have a [`lease`] in it. [`load`] is for the demo, [`stage`] for
 //! the simulation.
 
@@ -23,6 +23,7 @@ pub mod load;
 pub mod permissions;
 pub mod presence;
 pub mod publish;
+pub mod recall;
 pub mod selftest;
 pub mod service;
 pub mod sink;

@@ -56,10 +56,14 @@ fn first_remedy(finding: &Finding) -> Option<&str> {
     finding.remediation.first().filter(|_| finding.status == State::Firing).map(String::as_str)
 }
 
-/// `1 critical, 2 warnings, 0 info`.
+/// `1 critical, 2 warnings, 0 info`, and how many silences keep from being told.
 fn totals(report: &Report) -> String {
+    let silenced = match report.summary.findings.silenced {
+        0 => String::new(),
+        silenced => format!(", {silenced} silenced"),
+    };
     format!(
-        "{} critical, {}, {} info",
+        "{} critical, {}, {} info{silenced}",
         firing(report, Severity::Critical),
         count(firing(report, Severity::Warning), "warning"),
         firing(report, Severity::Info),

@@ -77,6 +77,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_silenced_is_counted() {
+        let mut report = samples::with(&[]);
+        report.summary.findings.silenced = 2;
+        assert!(table(&report, 100).starts_with("0 critical, 0 warnings, 0 info, 2 silenced. "));
+    }
+
+    #[test]
     fn narrow() {
         let text = table(&samples::report(), 60);
         let findings = text.lines().take_while(|line| *line != "Unknown:");

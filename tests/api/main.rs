@@ -9,3 +9,4 @@ mod judge;
 mod least;
 #[path = "../support/mod.rs"]
 mod support;
+mod watch;

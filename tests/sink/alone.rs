@@ -71,6 +71,7 @@ fn summary(epoch: u64) -> Arc<EpochSummary> {
         cost: SummaryCost::default(),
         agents: None,
         sink: None,
+        agents: None,
         notes: Vec::new(),
         config: None,
         system: "test".into(),

@@ -116,6 +116,11 @@ impl Agent {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGHUP: it reads its configuration again.
+    pub fn hangup(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.child.kill().expect("the agent can be killed");

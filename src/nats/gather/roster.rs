@@ -4,12 +4,14 @@
 //! not every server has a route to every other one, requests reach only the neighbours of the agent's own server.
 
 mod departures;
+mod expected;
 #[cfg(test)]
 mod tests;
 
 use crate::snapshot::{Departure, Leaving, Missing, Snapshot, Version};
 use crate::text::{NAME_BYTES, Name, bounded};
 use departures::Departures;
+pub use expected::Expected;
 use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
 
@@ -94,19 +96,6 @@ struct Known {
     named: bool,
     /// Whether findings of an agent that ran before are about it.
     expected: bool,
-}
-
-/// A server that findings of an agent that ran before are about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
-    /// Its name.
-    pub name: Name,
-    /// Its cluster, where that is known.
-    pub cluster: Option<Name>,
-    /// For how many epochs in a row it had been silent by then; 0 if it had not.
-    pub silent_epochs: u64,
-    /// Since when, where it had.
-    pub silent_since: Option<OffsetDateTime>,
 }
 
 /// Known servers by name. A server that answers under the same name with a new id was restarted; one that shut down

@@ -13,13 +13,17 @@ struct Script(HashMap<&'static str, Vec<Answer>>);
 
 impl Script {
     fn answers(mut self, subject: &'static str, payloads: &[&str]) -> Self {
-        let answer = |text: &&str| Answer { payload: Bytes::from((*text).to_owned()), no_responders: false };
+        let answer = |text: &&str| Answer {
+            payload: Bytes::from((*text).to_owned()),
+            no_responders: false,
+            refusal: None,
+        };
         self.0.insert(subject, payloads.iter().map(answer).collect());
         self
     }
 
     fn nobody(mut self, subject: &'static str) -> Self {
-        self.0.insert(subject, vec![Answer { payload: Bytes::new(), no_responders: true }]);
+        self.0.insert(subject, vec![Answer { payload: Bytes::new(), no_responders: true, refusal: None }]);
         self
     }
 

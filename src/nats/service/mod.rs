@@ -1,8 +1,8 @@
 //! A micro service of NATS (ADR-32): requests on subjects, discovery by `$SRV.PING`, `INFO` and `STATS`, errors in headers.
 //!
-//! The messages of discovery are those of the client library. Its own service (async-nats 0.51) is not used: the task that
-//! answers discovery ends for good at the first request whose reply subject the client refuses, such as `a..b`, which any
-//! client of the account can send; and a user that may not subscribe to discovery could not be asked at all.
+//! The messages of discovery are those of the client library. Its own service (async-nats 0.51) is not used: it answers
+//! discovery out of sight, so that a denied answer looks like any other denied publish, and its task ends for good, and
+//! untold, at the first answer that the client does not take, such as one above `max_payload`.
 
 mod discovery;
 mod requests;
@@ -26,7 +26,7 @@ pub const QUEUE: &str = "q";
 /// How often it is looked whether something was denied, which only an event says.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long requests in hand may still take after the end.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_millis(400);
 /// Bytes of an answer's headers.
 const HEADER_BYTES: usize = 512;
 
@@ -136,11 +136,11 @@ impl Service {
         Ok(Self { stop, task })
     }
 
-    /// Takes no more requests, and answers those that are in hand, for at most a second.
+    /// Takes no more requests, and answers those that are in hand, for at most half a second.
     pub async fn stop(self) {
         self.stop.cancel();
         // It ends by itself; one that hangs is aborted.
-        let _ = timeout(LAST_ANSWERS * 2, self.task).await;
+        let _ = timeout(LAST_ANSWERS + LAST_ANSWERS / 4, self.task).await;
     }
 }
 

@@ -1,0 +1,105 @@
+//! Servers that findings of an agent that ran before are about.
+
+use crate::finding::Finding;
+use crate::text::Name;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// A server that findings of an agent that ran before are about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name.
+    pub name: Name,
+    /// Its cluster, where that is known.
+    pub cluster: Option<Name>,
+    /// For how many epochs in a row it had been silent by then; 0 if it had not.
+    pub silent_epochs: u64,
+    /// Since when, where it had.
+    pub silent_since: Option<OffsetDateTime>,
+}
+
+impl Expected {
+    /// The servers of these findings, each once. Of those that did not answer it is known for how long.
+    pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Self> {
+        let mut servers: BTreeMap<Name, Self> = BTreeMap::new();
+        for finding in findings {
+            let Some(name) = &finding.entity.server else {
+                continue;
+            };
+            let silent_epochs =
+                finding.evidence.get("silent_epochs").and_then(serde_json::Value::as_u64).unwrap_or(0);
+            let server = servers.entry(name.clone()).or_insert_with(|| Self {
+                name: name.clone(),
+                cluster: None,
+                silent_epochs: 0,
+                silent_since: None,
+            });
+            if server.cluster.is_none() {
+                server.cluster.clone_from(&finding.entity.cluster);
+            }
+            if silent_epochs > server.silent_epochs {
+                (server.silent_epochs, server.silent_since) = (silent_epochs, Some(finding.first_seen));
+            }
+        }
+        servers.into_values().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Entity, Observed, Severity};
+    use crate::checks::find;
+    use crate::finding::{AgentInfo, FINDING_TYPE, Status, fingerprint};
+    use serde_json::{Value, json};
+
+    fn finding(check: &str, entity: Entity, evidence: Value) -> Finding {
+        let meta = find(check).unwrap().meta;
+        let at = OffsetDateTime::UNIX_EPOCH;
+        Finding {
+            kind_of_message: FINDING_TYPE.into(),
+            fingerprint: fingerprint("test", check, &entity),
+            status: Status::Firing,
+            check: meta.id.into(),
+            name: meta.name.into(),
+            severity: Severity::Warning,
+            category: meta.category,
+            kind: meta.kind,
+            entity,
+            summary: String::new(),
+            observed: Observed::count(1, 1, "epochs"),
+            evidence,
+            remediation: Vec::new(),
+            docs_url: None,
+            epoch: 0,
+            first_seen: at,
+            last_seen: at,
+            resolved_at: None,
+            epochs: 1,
+            successor: None,
+            flaps: 0,
+            clear_epochs: 0,
+            held: None,
+            silenced: None,
+            system: "test".into(),
+            agent: AgentInfo { id: String::new(), name: String::new(), version: String::new() },
+        }
+    }
+
+    #[test]
+    fn each_server_is_expected_once_and_silence_goes_on() {
+        let east = Name::from("east");
+        let n1 = |cluster| Entity::server(&"n1".into(), cluster);
+        let findings = [
+            finding("SERVER_011", n1(None), json!({"silent_epochs": "many"})),
+            finding("AGENT_001", n1(Some(&east)), json!({"silent_epochs": 7})),
+            finding("SERVER_011", Entity::server(&"n2".into(), None), json!({})),
+            finding("ACCOUNTS_001", Entity::account("A", None), json!({})),
+        ];
+        let expected = Expected::of(&findings);
+        let [first, second] = &expected[..] else { panic!("{expected:?}") };
+        assert_eq!((&*first.name, first.cluster.as_ref(), first.silent_epochs), ("n1", Some(&east), 7));
+        assert_eq!(first.silent_since, Some(OffsetDateTime::UNIX_EPOCH));
+        assert_eq!((&*second.name, second.silent_epochs, second.silent_since), ("n2", 0, None));
+    }
+}
