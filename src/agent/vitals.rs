@@ -1,7 +1,7 @@
 //! What the agent tells about itself over HTTP, and the one clock by which it does.
 
 use super::{Current, Reloads, Report, now};
-use crate::admin::{Health, Metrics, Reload, SinkFigures, answer};
+use crate::admin::{Health, Metrics, Reload, answer};
 use crate::config::Config;
 use crate::http::serve::{BindError, Server};
 use crate::nats::events::ClientEvents;
@@ -83,12 +83,6 @@ impl Vitals {
         let open = current.open.iter().map(|finding| (finding.check.clone(), finding.severity));
         self.metrics().epoch_ended(summary, open, now());
         self.metrics().publish_failed(unpublished as u64);
-        self.metrics().set_sink(summary.sink.as_ref().map(|sink| SinkFigures {
-            connected: sink.connected,
-            buffered: sink.buffered,
-            dropped: sink.dropped,
-            published: sink.published,
-        }));
         self.health().epoch_ended(self.now(), summary.servers.responded > 0);
     }
 

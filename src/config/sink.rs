@@ -143,7 +143,8 @@ pub(super) fn read<'i>(
         }
     }
     if [&sink.bucket, &sink.lease_bucket()].into_iter().any(|bucket| sink.stream == format!("KV_{bucket}")) {
-        let problem = format!("stream {} is that of a bucket of the sink; they must differ", shown(&sink.stream));
+        let problem =
+            format!("stream {} is that of a bucket of the sink; they must differ", shown(&sink.stream));
         return Err(source.error(bucket_at, problem));
     }
     let of_connection = Spanned::new(node.span(), DeValue::Table(of_connection));

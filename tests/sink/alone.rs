@@ -69,7 +69,6 @@ fn summary(epoch: u64) -> Arc<EpochSummary> {
         maintenance_omitted: None,
         scanned: Scanned::default(),
         cost: SummaryCost::default(),
-        agents: None,
         sink: None,
         agents: None,
         notes: Vec::new(),
