@@ -37,6 +37,8 @@ struct Slot {
     wanted: Option<Arc<Finding>>,
     /// Until when it stays, where a silence ended it.
     silenced: Option<OffsetDateTime>,
+    /// What the bucket has as firing, until this agent says something of it.
+    stored: Option<Box<Finding>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Mirror {
     /// or that began earlier than it thinks, and those that a silence ended, which may live on.
     pub fn take_stock(&mut self, stored: Vec<Stored>) -> Vec<Finding> {
         for slot in self.slots.values_mut() {
-            slot.held = None;
+            (slot.held, slot.stored) = (None, None);
         }
         let mut news = Vec::new();
         for stored in stored {
@@ -90,7 +92,10 @@ impl Mirror {
                 Stored::Finding(finding) => {
                     self.found(&finding);
                     if self.is_news(&finding) {
-                        news.push(*finding);
+                        news.push(*finding.clone());
+                    }
+                    if let Some(slot) = self.slots.get_mut(&finding.fingerprint) {
+                        slot.stored = (slot.life == Life::Stored).then_some(finding);
                     }
                 }
             }
@@ -173,8 +178,27 @@ impl Mirror {
         }
     }
 
+    /// After what an epoch said was taken in by an agent that knows what the bucket has as firing: what it said nothing of is
+    /// over, since another agent saw its end and was not able to store that. Gives what is to be told.
+    pub fn settle(&mut self, system: &str, epoch: u64, now: OffsetDateTime) -> Vec<Said> {
+        let mut over = Vec::new();
+        for slot in self.slots.values_mut() {
+            // A bucket may hold the findings of several systems.
+            let Some(finding) = slot.stored.take_if(|finding| finding.system == system) else { continue };
+            let ended = Finding { status: Status::Resolved, epoch, resolved_at: Some(now), ..*finding };
+            let ended = Arc::new(ended);
+            slot.life = Life::Ended { at: now };
+            slot.wanted = Some(Arc::clone(&ended));
+            over.push(Said { finding: ended, why: Why::Ended });
+        }
+        over
+    }
+
     fn slot(&mut self, finding: &Finding) -> &mut Slot {
-        self.slots.entry(finding.fingerprint.clone()).or_insert_with(|| Slot::new(Life::Stored))
+        let slot = self.slots.entry(finding.fingerprint.clone());
+        let slot = slot.or_insert_with(|| Slot::new(Life::Stored));
+        slot.stored = None;
+        slot
     }
 
     /// Findings of this status that are to be written.
@@ -232,7 +256,7 @@ impl Mirror {
 
 impl Slot {
     const fn new(life: Life) -> Self {
-        Self { life, held: None, age: 0, wanted: None, silenced: None }
+        Self { life, held: None, age: 0, wanted: None, silenced: None, stored: None }
     }
 }
 

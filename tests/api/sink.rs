@@ -1,6 +1,6 @@
 //! Beside a sink: the service in the sink's account, and `watch` that begins with what the bucket has.
 
-use insights_agent::config::SinkConfig;
+use insights_agent::config::Config;
 use insights_agent::permissions::Permissions;
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::{Account, Agent, Cluster, Findings, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sinks_account_can_be_asked_as_well_and_its_bucket_begins_the_watching() {
-    let least = Permissions::for_sink(&SinkConfig::default(), "insights.checks").asked();
+    let least = Permissions::for_sink(&Config::default()).asked();
     let sink = Account::new("INSIGHTS").jetstream();
     let sink = sink.answering_user("sink", &least.publish, &least.subscriptions()).user("reader");
     let cluster = planted(Cluster::operator(1)).jetstream().account(sink).start().await;

@@ -131,6 +131,30 @@ fn a_bucket_that_was_emptied_is_filled_again() {
     assert_eq!(mirror.wanting(), 1);
 }
 
+#[test]
+fn what_the_agent_was_told_of_and_says_nothing_about_is_over() {
+    let epochs = told(&[WARNS, [Says::Clear, Says::Warns, Says::Clear]]);
+    let known = (*epochs[0][0].finding).clone();
+    let foreign = Finding {
+        system: "other".into(),
+        fingerprint: Fingerprint::parse(&"0".repeat(32)).unwrap(),
+        ..known.clone()
+    };
+    let mut mirror = Mirror::default();
+    let stored = [&known, &foreign].map(|finding| Stored::Finding(Box::new(finding.clone())));
+    assert_eq!(mirror.take_stock(stored.into()).len(), 2);
+    // Another user's finding; nothing of the known one, whose end this agent had heard of.
+    let other: Vec<Said> = epochs[1].iter().filter(|said| said.why == Why::Began).cloned().collect();
+    mirror.take_in(&other);
+    let over = mirror.settle("test", 7, moment(7).at);
+    assert_eq!(over.len(), 1);
+    let end = &over[0].finding;
+    assert_eq!((&end.fingerprint, end.status, end.epoch), (&known.fingerprint, Status::Resolved, 7));
+    assert_eq!((end.resolved_at, end.last_seen), (Some(moment(7).at), known.last_seen));
+    assert_eq!(mirror.wanted(Status::Resolved), [Arc::clone(end)]);
+    assert!(mirror.settle("test", 8, moment(8).at).is_empty());
+}
+
 proptest! {
     /// Whenever the sink is there, and whenever the agent is killed: what fires is in the bucket as it is, with its first
     /// beginning that was ever written, and nothing else is firing there.

@@ -132,8 +132,13 @@ impl Sink {
         let mut inner = self.shared.lock();
         let dropped = inner.outbox.dropped();
         inner.now = now;
-        inner.outbox.take_in(said, summary, system_account, reachable);
         inner.mirror.take_in(said);
+        // What the agent was told of and says nothing about, it knows to be over.
+        let over = match inner.stock {
+            Stock::Taken => inner.mirror.settle(&summary.system, summary.epoch, now),
+            Stock::Wanted | Stock::Ready(_) => Vec::new(),
+        };
+        inner.outbox.take_in(&[said, &over].concat(), summary, system_account, reachable);
         if dropped == 0 && inner.outbox.dropped() > 0 {
             tracing::warn!(
                 buffer = self.shared.config.buffer,
@@ -166,6 +171,12 @@ impl Sink {
     /// What [`Sink::known`] would give now, if it has not been given already.
     pub fn late(&self) -> Vec<Finding> {
         self.shared.lock().take_stock().unwrap_or_default()
+    }
+
+    /// Forgets what waits and what this agent has judged: another agent leads now, and tells it.
+    pub fn stand_down(&self) {
+        self.shared.lock().outbox.clear();
+        self.read_again();
     }
 
     /// Forgets what this agent has judged and has the bucket read again: for one that takes over from another.
@@ -202,7 +213,7 @@ impl Sink {
     pub fn lease(&self, key: &str, patience: Duration) -> LeaseKey {
         let config = &self.shared.config;
         let place = LeasePlace {
-            bucket: format!("{}_LEASE", config.bucket),
+            bucket: config.lease_bucket(),
             key: key.into(),
             memory: config.storage == SinkStorage::Memory,
             replicas: config.replicas,
