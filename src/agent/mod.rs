@@ -1,7 +1,6 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
 mod alerts;
-mod earlier;
 mod election;
 mod ending;
 mod look;
