@@ -51,12 +51,14 @@ impl Permissions {
         Self::for_config(&Config::default())
     }
 
-    /// Those of the sink's user, for findings below `prefix`. Where the stream and the bucket exist already, it needs neither
-    /// `STREAM.CREATE`, `STREAM.NAMES` nor `INFO`.
-    pub fn for_sink(sink: &SinkConfig, prefix: &str) -> Self {
+    /// Those of the sink's user. Where the stream and the buckets exist already, it needs neither `STREAM.CREATE`,
+    /// `STREAM.NAMES` nor `INFO`.
+    pub fn for_sink(config: &Config) -> Self {
+        let default = SinkConfig::default();
+        let sink = config.sink.as_ref().unwrap_or(&default);
         let SinkConfig { stream, bucket, connection, .. } = sink;
-        let publish = vec![
-            format!("{prefix}.>"),
+        let mut publish = vec![
+            format!("{}.>", config.subject_prefix),
             format!("$KV.{bucket}.>"),
             format!("$JS.API.STREAM.INFO.{stream}"),
             format!("$JS.API.STREAM.INFO.KV_{bucket}"),
@@ -78,8 +80,23 @@ impl Permissions {
             format!("$JS.API.STREAM.CREATE.KV_{bucket}_LEASE"),
             format!("$JS.API.DIRECT.GET.KV_{bucket}_LEASE.>"),
         ];
+        if config.election.enabled {
+            let lease = sink.lease_bucket();
+            publish.extend([
+                format!("$KV.{lease}.>"),
+                format!("$JS.API.STREAM.INFO.KV_{lease}"),
+                format!("$JS.API.STREAM.CREATE.KV_{lease}"),
+                format!("$JS.API.DIRECT.GET.KV_{lease}.>"),
+            ]);
+        }
         let subscribe = vec![format!("{}.>", connection.inbox_prefix())];
         Self { publish, subscribe, asked_on: Vec::new() }
+    }
+
+    /// The same, for a user that is asked as well.
+    #[must_use]
+    pub fn asked(self) -> Self {
+        Self { asked_on: api::subjects(), ..self }
     }
 
     /// Everything to subscribe to.

@@ -158,8 +158,7 @@ impl Looker {
                 };
                 gatherer.declare(declared(&self.config));
                 gatherer.note_denied(&self.denied.0, &self.denied.1);
-                let open = self.ledger.open().map(|finding| &**finding);
-                gatherer.expect(Expected::of(open).into_iter());
+                gatherer.expect(Expected::of(self.ledger.living().map(|finding| &**finding)).into_iter());
                 gatherer
             }
         };
@@ -317,7 +316,7 @@ impl Looker {
     fn take_in_earlier(&mut self) -> Vec<Finding> {
         let (known, rest): (Vec<_>, Vec<_>) =
             self.earlier.drain(..).partition(|finding| finding.system == self.origin.system);
-        let servers = Expected::of(known.iter());
+        let servers = Expected::of(&known);
         for finding in known {
             self.ledger.adopt(finding, now());
         }

@@ -85,6 +85,13 @@ impl Outlets {
         }
     }
 
+    /// Another agent leads: what the sink has not taken yet is that one's to tell.
+    pub(super) fn stand_down(&self) {
+        if let Some(sink) = &self.sink {
+            sink.stand_down();
+        }
+    }
+
     /// Hands out an epoch's outcome, as far as this agent leads. `within` is what publishing may take.
     pub(super) async fn deliver(&mut self, report: &mut Report, system_account: &str, within: Duration) {
         if !self.office.holds() {

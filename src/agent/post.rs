@@ -50,6 +50,7 @@ impl Post {
             self.hand_over().await;
             if !self.stop.is_cancelled() {
                 self.api.stop().await;
+                self.outlets.stand_down();
             }
         }
     }

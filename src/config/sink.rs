@@ -29,6 +29,9 @@ const MOST_KEPT: u64 = 100_000;
 /// nats-server (`JSMaxNameLen`): streams lie in directories of their names.
 const NAME_BYTES: usize = 255;
 
+/// What the name of the lease's bucket has more than that of the findings'.
+const LEASE_SUFFIX: &str = "_LEASE";
+
 const KEYS: &[&str] = &["stream", "bucket", "replicas", "max_age", "max_bytes", "storage", "buffer"];
 
 /// What the sink is, and how to reach it.
@@ -90,6 +93,13 @@ impl Default for SinkConfig {
     }
 }
 
+impl SinkConfig {
+    /// The bucket with the lease of the agents that share the sink.
+    pub fn lease_bucket(&self) -> String {
+        format!("{}{LEASE_SUFFIX}", self.bucket)
+    }
+}
+
 fn duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*duration))
 }
@@ -132,9 +142,9 @@ pub(super) fn read<'i>(
             }
         }
     }
-    if sink.stream == format!("KV_{}", sink.bucket) {
+    if [&sink.bucket, &sink.lease_bucket()].into_iter().any(|bucket| sink.stream == format!("KV_{bucket}")) {
         let problem =
-            format!("stream {} is the stream of that bucket; they must differ", shown(&sink.stream));
+            format!("stream {} is that of a bucket of the sink; they must differ", shown(&sink.stream));
         return Err(source.error(bucket_at, problem));
     }
     let of_connection = Spanned::new(node.span(), DeValue::Table(of_connection));
@@ -179,8 +189,8 @@ fn stream_name(text: &str) -> Result<String, String> {
 fn bucket_name(text: &str) -> Result<String, String> {
     let problem = if text.is_empty() {
         "is empty"
-    } else if text.len() > NAME_BYTES - "KV_".len() {
-        "is longer than 252 bytes"
+    } else if text.len() > NAME_BYTES - "KV_".len() - LEASE_SUFFIX.len() {
+        "is longer than 246 bytes"
     } else if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) {
         "holds something else than A-Z a-z 0-9 - _"
     } else {
@@ -247,7 +257,7 @@ mod tests {
             ("stream = 'a.b'", "cannot be the name of a stream: it holds one of"),
             ("stream = ''", "is empty"),
             ("bucket = 'a b'", "cannot be the name of a bucket"),
-            ("bucket = 'B'\nstream = 'KV_B'", "is the stream of that bucket"),
+            ("bucket = 'B'\nstream = 'KV_B_LEASE'", "is that of a bucket of the sink"),
             ("replicas = 0", "0 is out of range: 1 to 5"),
             ("replicas = 6", "6 is out of range: 1 to 5"),
             ("replicas = '3'", "must be a whole number"),
@@ -266,6 +276,6 @@ mod tests {
             assert!(!error.contains("1234"), "{error}");
         }
         assert!(stream_name(&"s".repeat(256)).is_err() && stream_name(&"s".repeat(255)).is_ok());
-        assert!(bucket_name(&"b".repeat(253)).is_err() && bucket_name(&"b".repeat(252)).is_ok());
+        assert!(bucket_name(&"b".repeat(247)).is_err() && bucket_name(&"b".repeat(246)).is_ok());
     }
 }

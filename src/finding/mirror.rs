@@ -17,6 +17,9 @@ const EPOCHS: u32 = 10;
 /// How long an ended finding, and then the mark of its purge, stays.
 const STAYS: Duration = Duration::HOUR;
 
+/// How much longer one stays at the most that ended because of a silence: it may go on after it, with its `first_seen`.
+const SILENCED_STAYS: Duration = Duration::WEEK;
+
 /// The state of the bucket.
 #[derive(Debug, Default)]
 pub struct Mirror {
@@ -32,6 +35,10 @@ struct Slot {
     age: u32,
     /// To be written.
     wanted: Option<Arc<Finding>>,
+    /// Until when it stays, where a silence ended it.
+    silenced: Option<OffsetDateTime>,
+    /// What the bucket has as firing, until this agent says something of it.
+    stored: Option<Box<Finding>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,11 +77,11 @@ pub struct Due {
 }
 
 impl Mirror {
-    /// Takes in the whole bucket, and gives the firing findings that this agent should know of: those that it has not
-    /// judged, and those that began earlier than it thinks.
+    /// Takes in the whole bucket, and gives the findings that this agent should know of: firing ones that it has not judged,
+    /// or that began earlier than it thinks, and those that a silence ended, which may live on.
     pub fn take_stock(&mut self, stored: Vec<Stored>) -> Vec<Finding> {
         for slot in self.slots.values_mut() {
-            slot.held = None;
+            (slot.held, slot.stored) = (None, None);
         }
         let mut news = Vec::new();
         for stored in stored {
@@ -85,7 +92,10 @@ impl Mirror {
                 Stored::Finding(finding) => {
                     self.found(&finding);
                     if self.is_news(&finding) {
-                        news.push(*finding);
+                        news.push(*finding.clone());
+                    }
+                    if let Some(slot) = self.slots.get_mut(&finding.fingerprint) {
+                        slot.stored = (slot.life == Life::Stored).then_some(finding);
                     }
                 }
             }
@@ -107,6 +117,7 @@ impl Mirror {
         let slot = self.slots.entry(finding.fingerprint.clone()).or_insert_with(|| Slot::new(life));
         slot.held = Some(digest(finding));
         slot.age = 0;
+        slot.silenced = silenced_until(finding);
         match slot.life {
             Life::Purged { .. } | Life::Stored => slot.life = life,
             // It ended while the bucket could not be told, and what was to be written is gone.
@@ -123,6 +134,12 @@ impl Mirror {
 
     /// Whether a finding of the bucket tells more than this agent knows.
     pub fn is_news(&self, finding: &Finding) -> bool {
+        if finding.status == Status::Resolved {
+            // It may live on behind its silence, which only its agent knew.
+            let slot = self.slots.get(&finding.fingerprint);
+            let as_told = |slot: &Slot| !matches!(slot.life, Life::Open { .. }) && slot.wanted.is_none();
+            return finding.silenced.is_some() && slot.is_none_or(as_told);
+        }
         finding.status == Status::Firing
             && self.slots.get(&finding.fingerprint).is_none_or(|slot| match slot.life {
                 Life::Stored | Life::Purged { .. } => true,
@@ -141,6 +158,7 @@ impl Mirror {
                 Why::EndedAgain => {}
                 Why::Ended => {
                     let slot = self.slot(finding);
+                    slot.silenced = silenced_until(finding);
                     slot.life = Life::Ended { at: finding.resolved_at.unwrap_or(finding.last_seen) };
                     slot.wanted = Some(Arc::clone(finding));
                 }
@@ -160,8 +178,27 @@ impl Mirror {
         }
     }
 
+    /// After what an epoch said was taken in by an agent that knows what the bucket has as firing: what it said nothing of is
+    /// over, since another agent saw its end and was not able to store that. Gives what is to be told.
+    pub fn settle(&mut self, system: &str, epoch: u64, now: OffsetDateTime) -> Vec<Said> {
+        let mut over = Vec::new();
+        for slot in self.slots.values_mut() {
+            // A bucket may hold the findings of several systems.
+            let Some(finding) = slot.stored.take_if(|finding| finding.system == system) else { continue };
+            let ended = Finding { status: Status::Resolved, epoch, resolved_at: Some(now), ..*finding };
+            let ended = Arc::new(ended);
+            slot.life = Life::Ended { at: now };
+            slot.wanted = Some(Arc::clone(&ended));
+            over.push(Said { finding: ended, why: Why::Ended });
+        }
+        over
+    }
+
     fn slot(&mut self, finding: &Finding) -> &mut Slot {
-        self.slots.entry(finding.fingerprint.clone()).or_insert_with(|| Slot::new(Life::Stored))
+        let slot = self.slots.entry(finding.fingerprint.clone());
+        let slot = slot.or_insert_with(|| Slot::new(Life::Stored));
+        slot.stored = None;
+        slot
     }
 
     /// Findings of this status that are to be written.
@@ -189,7 +226,8 @@ impl Mirror {
     /// Keys whose time has come.
     pub fn due(&self, now: OffsetDateTime) -> Due {
         let mut due = Due::default();
-        for (fingerprint, slot) in self.slots.iter().filter(|(_, slot)| slot.wanted.is_none()) {
+        let stays = |slot: &Slot| slot.wanted.is_some() || slot.silenced.is_some_and(|until| now < until);
+        for (fingerprint, slot) in self.slots.iter().filter(|(_, slot)| !stays(slot)) {
             match slot.life {
                 Life::Ended { at } if now - at >= STAYS => due.purge.push(fingerprint.clone()),
                 Life::Purged { at } if now - at >= STAYS => due.erase.push(fingerprint.clone()),
@@ -218,8 +256,13 @@ impl Mirror {
 
 impl Slot {
     const fn new(life: Life) -> Self {
-        Self { life, held: None, age: 0, wanted: None }
+        Self { life, held: None, age: 0, wanted: None, silenced: None, stored: None }
     }
+}
+
+fn silenced_until(finding: &Finding) -> Option<OffsetDateTime> {
+    let ended = finding.resolved_at?;
+    finding.silenced.as_ref().map(|silenced| silenced.until.min(ended + SILENCED_STAYS))
 }
 
 /// Digest of what a finding says, but for what changes with every epoch.

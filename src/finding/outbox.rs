@@ -114,6 +114,14 @@ impl Outbox {
         self.enforce_bound();
     }
 
+    /// Forgets everything that is not under way.
+    pub fn clear(&mut self) {
+        self.waiting.retain(|waiting| waiting.under_way);
+        for waiting in &mut self.waiting {
+            waiting.transition = false;
+        }
+    }
+
     fn forget_repeats(&mut self) {
         self.waiting.retain(|waiting| waiting.transition || waiting.under_way);
     }

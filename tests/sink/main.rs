@@ -16,7 +16,7 @@ mod support;
 use async_nats::HeaderMap;
 use async_nats::jetstream::{self, Context};
 use futures_util::{StreamExt, TryStreamExt};
-use insights_agent::config::SinkConfig;
+use insights_agent::config::Config;
 use insights_agent::permissions::Permissions;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,8 +40,7 @@ async fn fill(cluster: &Cluster, name: &str) -> Vec<async_nats::Client> {
 
 /// The account of the sink: the least user, and one that may do everything.
 fn sink_account() -> Account {
-    let Permissions { publish, subscribe, .. } =
-        Permissions::for_sink(&SinkConfig::default(), "insights.checks");
+    let Permissions { publish, subscribe, .. } = Permissions::for_sink(&Config::default());
     Account::new("INSIGHTS").jetstream().restricted_user("sink", &publish, &subscribe).user("reader")
 }
 

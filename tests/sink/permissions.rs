@@ -2,11 +2,11 @@
 
 use crate::support::{Account, Cluster, Findings};
 use crate::{Reader, SOON, fill, start, table, tenant};
-use insights_agent::config::SinkConfig;
+use insights_agent::config::Config;
 use insights_agent::permissions::Permissions;
 
 fn least() -> Permissions {
-    Permissions::for_sink(&SinkConfig::default(), "insights.checks")
+    Permissions::for_sink(&Config::default())
 }
 
 /// What the summary says is wrong where the sink's user lacks a subject.

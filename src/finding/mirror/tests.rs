@@ -1,7 +1,7 @@
 use super::*;
 use crate::check::PolicySetting;
 use crate::finding::script::{Says, Sees, any_says, judged, moment, origin, told};
-use crate::finding::{Ledger, Terms, step};
+use crate::finding::{Ledger, Silenced, Terms, step};
 use proptest::prelude::*;
 
 /// A bucket in memory.
@@ -131,6 +131,30 @@ fn a_bucket_that_was_emptied_is_filled_again() {
     assert_eq!(mirror.wanting(), 1);
 }
 
+#[test]
+fn what_the_agent_was_told_of_and_says_nothing_about_is_over() {
+    let epochs = told(&[WARNS, [Says::Clear, Says::Warns, Says::Clear]]);
+    let known = (*epochs[0][0].finding).clone();
+    let foreign = Finding {
+        system: "other".into(),
+        fingerprint: Fingerprint::parse(&"0".repeat(32)).unwrap(),
+        ..known.clone()
+    };
+    let mut mirror = Mirror::default();
+    let stored = [&known, &foreign].map(|finding| Stored::Finding(Box::new(finding.clone())));
+    assert_eq!(mirror.take_stock(stored.into()).len(), 2);
+    // Another user's finding; nothing of the known one, whose end this agent had heard of.
+    let other: Vec<Said> = epochs[1].iter().filter(|said| said.why == Why::Began).cloned().collect();
+    mirror.take_in(&other);
+    let over = mirror.settle("test", 7, moment(7).at);
+    assert_eq!(over.len(), 1);
+    let end = &over[0].finding;
+    assert_eq!((&end.fingerprint, end.status, end.epoch), (&known.fingerprint, Status::Resolved, 7));
+    assert_eq!((end.resolved_at, end.last_seen), (Some(moment(7).at), known.last_seen));
+    assert_eq!(mirror.wanted(Status::Resolved), [Arc::clone(end)]);
+    assert!(mirror.settle("test", 8, moment(8).at).is_empty());
+}
+
 proptest! {
     /// Whenever the sink is there, and whenever the agent is killed: what fires is in the bucket as it is, with its first
     /// beginning that was ever written, and nothing else is firing there.
@@ -191,5 +215,37 @@ proptest! {
             let firing = bucket.0.values().filter(|finding| finding.status == Status::Firing).count();
             prop_assert_eq!(firing, ledger.open().count());
         }
+    }
+}
+
+#[test]
+fn what_a_silence_ended_is_told_and_stays_for_the_silence_or_a_week() {
+    let fired = (*told(&[WARNS])[0][0].finding).clone();
+    let at = moment(1).at;
+    for (until, stays) in [(Duration::hours(5), Duration::hours(5)), (Duration::weeks(50), Duration::WEEK)] {
+        let silenced = Silenced { reason: "known".into(), until: at + until };
+        let ended = Finding {
+            status: Status::Resolved,
+            resolved_at: Some(at),
+            silenced: Some(silenced),
+            ..fired.clone()
+        };
+        let mut mirror = Mirror::default();
+        mirror.take_in(&[Said { finding: Arc::new(ended.clone()), why: Why::Ended }]);
+        let mut bucket = Bucket::default();
+        bucket.write(&mut mirror);
+        assert_eq!(mirror.due(at + stays - Duration::SECOND), Due::default());
+        assert_eq!(mirror.due(at + stays).purge, std::slice::from_ref(&ended.fingerprint));
+
+        let mut other = Mirror::default();
+        let news = other.take_stock(bucket.stored());
+        assert_eq!(news, std::slice::from_ref(&ended));
+        assert_eq!(other.due(at + stays - Duration::SECOND), Due::default());
+        let mut ledger = Ledger::default();
+        ledger.adopt(news[0].clone(), at);
+        assert_eq!(ledger.open().count(), 0);
+        // It goes on: what the bucket says of its end is old.
+        other.take_in(&[Said { finding: Arc::new(fired.clone()), why: Why::Began }]);
+        assert!(other.take_stock(bucket.stored()).is_empty());
     }
 }

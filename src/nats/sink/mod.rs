@@ -11,11 +11,12 @@ mod provision;
 mod send;
 mod task;
 
-use super::connect::Connection;
+use super::connect::{Connection, connect};
 use super::events::ClientEvents;
 use super::lease::{LeaseKey, LeasePlace};
 use crate::config::{SinkConfig, SinkStorage};
-use crate::finding::{EpochSummary, Finding, Mirror, Outbox, Said, SinkStatus};
+use crate::finding::{EpochSummary, Finding, Mirror, Outbox, Said, SinkStatus, Status, Stored};
+use async_nats::jetstream::context::ContextBuilder;
 use provision::Places;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,6 +76,22 @@ enum Stock {
     Taken,
 }
 
+/// The firing findings in the bucket of a sink, as they were last written: at most ten epochs ago. For who only looks.
+pub async fn stored(config: &SinkConfig) -> Result<Vec<Finding>, SinkError> {
+    let connection = connect(&config.connection, ClientEvents::named("sink")).await?;
+    let look = async {
+        let context = ContextBuilder::new().timeout(connection.timeout()).build(connection.client().clone());
+        let store = provision::existing_bucket(&context, config).await?;
+        bucket::Reader::default().read(connection.client(), &store, connection.timeout()).await
+    };
+    let stored = look.await.map_err(|error| error.explained(&connection))?;
+    let firing = |stored| match stored {
+        Stored::Finding(finding) if finding.status == Status::Firing => Some(*finding),
+        Stored::Finding(_) | Stored::Purged(..) => None,
+    };
+    Ok(stored.into_iter().filter_map(firing).collect())
+}
+
 impl Sink {
     /// Starts to connect, and goes on for as long as it takes. Findings are published below `prefix`.
     pub fn start(config: &SinkConfig, prefix: &str) -> Self {
@@ -115,8 +132,13 @@ impl Sink {
         let mut inner = self.shared.lock();
         let dropped = inner.outbox.dropped();
         inner.now = now;
-        inner.outbox.take_in(said, summary, system_account, reachable);
         inner.mirror.take_in(said);
+        // What the agent was told of and says nothing about, it knows to be over.
+        let over = match inner.stock {
+            Stock::Taken => inner.mirror.settle(&summary.system, summary.epoch, now),
+            Stock::Wanted | Stock::Ready(_) => Vec::new(),
+        };
+        inner.outbox.take_in(&[said, &over].concat(), summary, system_account, reachable);
         if dropped == 0 && inner.outbox.dropped() > 0 {
             tracing::warn!(
                 buffer = self.shared.config.buffer,
@@ -149,6 +171,12 @@ impl Sink {
     /// What [`Sink::known`] would give now, if it has not been given already.
     pub fn late(&self) -> Vec<Finding> {
         self.shared.lock().take_stock().unwrap_or_default()
+    }
+
+    /// Forgets what waits and what this agent has judged: another agent leads now, and tells it.
+    pub fn stand_down(&self) {
+        self.shared.lock().outbox.clear();
+        self.read_again();
     }
 
     /// Forgets what this agent has judged and has the bucket read again: for one that takes over from another.
@@ -185,7 +213,7 @@ impl Sink {
     pub fn lease(&self, key: &str, patience: Duration) -> LeaseKey {
         let config = &self.shared.config;
         let place = LeasePlace {
-            bucket: format!("{}_LEASE", config.bucket),
+            bucket: config.lease_bucket(),
             key: key.into(),
             memory: config.storage == SinkStorage::Memory,
             replicas: config.replicas,
