@@ -9,7 +9,7 @@ use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
-use crate::nats::gather::{Expected, Gatherer, PAGE, Plan, Sweep};
+use crate::nats::gather::{Bystander, Expected, Gatherer, PAGE, Plan, Sweep};
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
@@ -51,8 +51,10 @@ impl Beside<'_> {
 pub(super) struct Looker {
     connection: Connection,
     purpose: Purpose,
-    /// Only while this agent looks: it hears what servers announce.
+    /// Only while this agent looks.
     gatherer: Option<Gatherer>,
+    /// Only while it does not.
+    bystander: Option<Bystander>,
     /// What the self-test found: the system account, and subjects to publish and to subscribe to that are denied.
     account: Option<String>,
     denied: (Vec<String>, Vec<String>),
@@ -84,9 +86,11 @@ impl Looker {
             needs.subscribe.retain(others);
         }
         let mut denied = (Vec::new(), Vec::new());
+        let mut servers = Vec::new();
         let account = match self_test(&connection, &needs).await {
             Ok(identity) => {
                 tracing::info!(account = identity.account, servers = identity.servers.len(), "connected");
+                servers = identity.servers;
                 Some(identity.account)
             }
             Err(error) if can_go_on(&error, &config.subject_prefix) => {
@@ -97,6 +101,10 @@ impl Looker {
                 None
             }
             Err(error) => return Err(error.into()),
+        };
+        let bystander = match purpose {
+            Purpose::Publish => Some(Bystander::start(&connection, &servers, now()).await?),
+            Purpose::Look => None,
         };
         let system_account = account.clone().unwrap_or_else(|| "$SYS".into());
         let system = config.system.clone();
@@ -113,6 +121,7 @@ impl Looker {
             connection,
             purpose,
             gatherer: None,
+            bystander,
             account,
             denied,
             config,
@@ -136,12 +145,17 @@ impl Looker {
         self.config = config;
     }
 
-    /// The gather, begun now if this agent did not look before. It begins with the servers that open findings are about.
+    /// The gather, begun now if this agent did not look before. It begins with the servers that were heard, and
+    /// those that open findings are about.
     async fn gatherer(&mut self) -> Result<&mut Gatherer, InboxError> {
         let gatherer = match self.gatherer.take() {
             Some(gatherer) => gatherer,
             None => {
-                let mut gatherer = Gatherer::start(&self.connection, self.account.as_deref()).await?;
+                let (connection, account) = (&self.connection, self.account.as_deref());
+                let mut gatherer = match self.bystander.take() {
+                    Some(bystander) => Gatherer::after(bystander, connection, account, now()).await?,
+                    None => Gatherer::start(connection, account).await?,
+                };
                 gatherer.declare(declared(&self.config));
                 gatherer.note_denied(&self.denied.0, &self.denied.1);
                 gatherer.expect(Expected::of(self.ledger.living().map(|finding| &**finding)).into_iter());
@@ -155,10 +169,18 @@ impl Looker {
     /// left has been judged.
     pub(super) fn stand_by(&mut self) {
         self.earlier.clear();
-        if self.gatherer.take().is_some() {
+        if let Some(gatherer) = self.gatherer.take() {
+            self.bystander = Some(gatherer.stand_by());
             *self.memory.write().unwrap_or_else(PoisonError::into_inner) = Memory::new();
             self.pace =
                 Pace { agent: self.pace.agent.clone(), interval: self.pace.interval, ..Pace::default() };
+        }
+    }
+
+    /// Takes in what servers announced, while another agent looks.
+    pub(super) fn listen(&mut self) {
+        if let Some(bystander) = &mut self.bystander {
+            bystander.listen(now());
         }
     }
 

@@ -63,6 +63,7 @@ pub(super) async fn stand_by(
             return;
         }
         vitals.progress(Duration::ZERO);
+        looker.listen();
         tokio::select! {
             () = stop.cancelled() => {}
             changed = role.changed() => {

@@ -20,6 +20,8 @@ mod timing;
 
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod tests;
 
 pub use lease::{Holder, LeaseAction, LeaseOutcome};
 pub use presence::{AGENT_TYPE, AGENTS_SUBJECT, Presence, PresenceError, agent_subject};

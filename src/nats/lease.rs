@@ -8,6 +8,10 @@ use async_nats::jetstream::kv::{self, Operation, Store};
 use async_nats::jetstream::stream::StorageType;
 use std::fmt::Display;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long it is not tried again to open the bucket: a user that may not costs a line in the server's log each time.
+const OPEN_AGAIN: Duration = Duration::from_secs(10);
 
 /// Where the lease is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub struct LeaseKey {
     reach: Reach,
     place: LeasePlace,
     store: Option<Store>,
+    /// The bucket could not be opened: when that is tried again.
+    open_at: Option<Instant>,
     /// What was logged last, so that it is not repeated.
     problem: Option<String>,
 }
@@ -50,7 +56,7 @@ impl std::fmt::Debug for LeaseKey {
 impl LeaseKey {
     /// The key at this place.
     pub fn new(place: LeasePlace, reach: impl Fn() -> Option<Connection> + Send + Sync + 'static) -> Self {
-        Self { reach: Box::new(reach), place, store: None, problem: None }
+        Self { reach: Box::new(reach), place, store: None, open_at: None, problem: None }
     }
 
     /// Does it, and tells what came of it.
@@ -65,6 +71,7 @@ impl LeaseKey {
         match done
             .unwrap_or_else(|_| Err(format!("no answer within {}", humantime::format_duration(patience))))
         {
+            Ok(LeaseOutcome::Unavailable) => LeaseOutcome::Unavailable,
             Ok(outcome) => {
                 if self.problem.take().is_some() {
                     tracing::info!(bucket = self.place.bucket, "the lease can be reached again");
@@ -89,8 +96,16 @@ impl LeaseKey {
     async fn ask(&mut self, connection: &Connection, action: LeaseAction) -> Result<LeaseOutcome, String> {
         let store = match self.store.clone() {
             Some(store) => store,
-            None => self.open(connection).await?,
+            None if self.open_at.is_some_and(|at| Instant::now() < at) => {
+                return Ok(LeaseOutcome::Unavailable);
+            }
+            None => {
+                // Cleared below, unless this fails or is given up.
+                self.open_at = Some(Instant::now() + OPEN_AGAIN);
+                self.open(connection).await?
+            }
         };
+        self.open_at = None;
         self.store = Some(store.clone());
         let key = self.place.key.as_str();
         match action {

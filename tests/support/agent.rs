@@ -121,6 +121,16 @@ impl Agent {
         self.signal(Signal::HUP);
     }
 
+    /// Freezes it (SIGSTOP).
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends [`Agent::pause`].
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Kills it.
     pub fn kill(&mut self) {
         self.child.kill().expect("the agent can be killed");

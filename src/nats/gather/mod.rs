@@ -6,6 +6,7 @@
 mod account_counts;
 mod accounts;
 mod ask_one;
+mod bystander;
 mod connections;
 mod denials;
 mod events;
@@ -39,6 +40,7 @@ use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
 use account_counts::Sizes;
 use accounts::AccountCache;
+pub use bystander::Bystander;
 use denials::Denials;
 use events::EventReader;
 use lanes::Lanes;

@@ -168,6 +168,17 @@ impl Roster {
         }
     }
 
+    /// Servers that answered, or were heard: name, id, cluster, and when that was last.
+    pub(super) fn seen(
+        &self,
+    ) -> impl Iterator<Item = (Name, Option<Name>, Option<Name>, OffsetDateTime)> + '_ {
+        self.servers.iter().filter_map(|(name, known)| {
+            let answered = known.last.map(|(_, at)| at);
+            let at = answered.max(known.heard_at)?;
+            Some((name.clone(), known.id.clone(), known.cluster.clone(), at))
+        })
+    }
+
     /// Servers that announced that they leave, within the last day.
     pub(super) fn departures(&self) -> Vec<Departure> {
         self.departures.list()
