@@ -88,6 +88,12 @@ impl Permissions {
         Self { publish, subscribe, asked_on: Vec::new() }
     }
 
+    /// The same, for a user that is asked as well.
+    #[must_use]
+    pub fn asked(self) -> Self {
+        Self { asked_on: api::subjects(), ..self }
+    }
+
     /// Everything to subscribe to.
     pub fn subscriptions(&self) -> Vec<String> {
         self.subscribe.iter().chain(&self.asked_on).cloned().collect()

@@ -126,10 +126,10 @@ impl Instance {
 
     fn take(&self, updates: &mut watch::Receiver<Option<Arc<Update>>>, queue: &mut Queue) {
         let now = self.vitals.now();
-        if updates.has_changed().unwrap_or_default() {
-            if let Some(update) = &*updates.borrow_and_update() {
-                queue.update(update, now);
-            }
+        if updates.has_changed().unwrap_or_default()
+            && let Some(update) = &*updates.borrow_and_update()
+        {
+            queue.update(update, now);
         }
         self.vitals.metrics().set_alerts_waiting(&self.url, queue.pending(now), queue.dropped());
     }

@@ -4,15 +4,16 @@ use super::look::Looker;
 use super::now;
 use crate::config::Config;
 use crate::election::{
-    AGENTS_SUBJECT, Action, Basis, Candidate, Clock, Election, Event, LeaseAction, LeaseOutcome, Now, Role,
+    AGENTS_SUBJECT, Action, Basis, Candidate, Clock, Election, Event, LeaseAction, LeaseOutcome, Now, Other,
+    Role,
 };
-use crate::finding::{AgentInfo, AgentsAtWork};
+use crate::finding::{AgentInfo, AgentsAtWork, Finding};
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::InboxError;
 use crate::nats::lease::LeaseKey;
-use crate::nats::presence::Presences;
+use crate::nats::presence::{Heard, Presences};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
@@ -21,6 +22,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// How often it is looked whether the connection stands, which nothing else tells.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// Findings that are kept of agents that led as well, until the next epoch.
+const MAX_HANDED: usize = 20_000;
 
 /// What giving the lease back may take at the end.
 const RELEASE: Duration = Duration::from_millis(500);
@@ -41,7 +45,18 @@ struct Shared {
     /// How many others are heard.
     others: AtomicU64,
     denied: AtomicBool,
+    /// The length of epochs in milliseconds.
+    interval: AtomicU64,
+    /// The agent that this one met when both led, and left the lead to.
+    met: Mutex<Option<Other>>,
+    /// What agents that left the lead to this one had found.
+    handed: Mutex<Vec<Finding>>,
     leave: CancellationToken,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept is whole after each single change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -52,13 +67,21 @@ impl Shared {
             until: AtomicU64::new(0),
             others: AtomicU64::new(0),
             denied: AtomicBool::new(false),
+            interval: AtomicU64::new(u64::MAX),
+            met: Mutex::default(),
+            handed: Mutex::default(),
             leave: CancellationToken::new(),
         }
     }
 
+    fn set_interval(&self, interval: Duration) {
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.interval.store(interval, Ordering::Relaxed);
+    }
+
     fn now(&self) -> Now {
         let at = now();
-        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clock = lock(&self.clock);
         Now { up: clock.read(self.began.elapsed(), at), at }
     }
 }
@@ -71,6 +94,7 @@ impl Office {
         lease: Option<LeaseKey>,
     ) -> Result<(Self, Member), InboxError> {
         let shared = Arc::new(Shared::new());
+        shared.set_interval(config.epoch);
         if !config.election.enabled {
             let (role, told) = watch::channel(Role::Leader { by: Basis::Alone });
             shared.until.store(u64::MAX, Ordering::Relaxed);
@@ -113,6 +137,21 @@ impl Office {
     /// The role, as it changes.
     pub(super) fn role(&self) -> watch::Receiver<Role> {
         self.role.clone()
+    }
+
+    /// Makes epochs of another length.
+    pub(super) fn set_interval(&self, interval: Duration) {
+        self.shared.set_interval(interval);
+    }
+
+    /// The agent to which this one left the lead when it met it, once.
+    pub(super) fn take_met(&self) -> Option<Other> {
+        lock(&self.shared.met).take()
+    }
+
+    /// What agents that left the lead to this one had found, since the last call.
+    pub(super) fn take_handed(&self) -> Vec<Finding> {
+        std::mem::take(&mut lock(&self.shared.handed))
     }
 
     /// Waits until this agent does not lead.
@@ -209,7 +248,13 @@ impl Driver {
                 biased;
                 () = leave.leave.cancelled() => break,
                 outcome = outcome(&mut self.lease) => Event::Lease(outcome),
-                told = self.presences.next() => Event::Heard(told),
+                heard = self.presences.next() => match heard {
+                    Heard::Presence(told) => Event::Heard(told),
+                    Heard::Finding(finding) => {
+                        self.take_in(*finding);
+                        continue;
+                    }
+                },
                 () = sleep(until) => Event::Tick,
             };
             self.look().await;
@@ -218,8 +263,17 @@ impl Driver {
         self.step(Event::Leave).await;
     }
 
+    /// Takes in a finding of an agent that led as well.
+    fn take_in(&self, finding: Finding) {
+        let mut handed = lock(&self.shared.handed);
+        if self.election.role().leads() && handed.len() < MAX_HANDED {
+            handed.push(finding);
+        }
+    }
+
     /// Takes in what the connection tells only when it is asked.
     async fn look(&mut self) {
+        self.election.set_interval(Duration::from_millis(self.shared.interval.load(Ordering::Relaxed)));
         let (connected, connects) = (self.events.connected(), self.events.connects());
         if self.connected && (!connected || connects != self.connects) {
             self.step(Event::Lost).await;
@@ -277,6 +331,9 @@ impl Driver {
             let new = self.election.role();
             let changed = role != new;
             if changed {
+                if let (Role::Leader { .. }, Role::Standby { leader: Some(leader) }) = (&*role, new) {
+                    *lock(&self.shared.met) = Some(leader.clone());
+                }
                 log(role, new);
                 role.clone_from(new);
             }

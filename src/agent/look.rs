@@ -1,6 +1,5 @@
 //! One look at the system: gather, judge, and take the step in the life of findings.
 
-use super::earlier::expected;
 use super::schedule::Schedule;
 use super::{AgentError, Report, now};
 use crate::check::Judgement;
@@ -10,7 +9,7 @@ use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
-use crate::nats::gather::{Gatherer, PAGE, Plan, Sweep};
+use crate::nats::gather::{Expected, Gatherer, PAGE, Plan, Sweep};
 use crate::nats::inbox::InboxError;
 use crate::nats::selftest::{Needs, SelfTestError, self_test};
 use crate::permissions::Permissions;
@@ -32,6 +31,20 @@ const SPREAD_SHARE: f64 = 0.1;
 pub(super) enum Purpose {
     Publish,
     Look,
+}
+
+/// What an epoch must know of other agents.
+#[derive(Clone, Copy)]
+pub(super) struct Beside<'a> {
+    /// Whether this agent hears itself where agents speak to each other.
+    pub(super) heard: bool,
+    /// Whether it leads.
+    pub(super) leads: &'a (dyn Fn() -> bool + Send + Sync),
+}
+
+impl Beside<'_> {
+    /// There are none.
+    pub(super) const ALONE: Beside<'static> = Beside { heard: true, leads: &|| true };
 }
 
 /// Everything that lives from epoch to epoch.
@@ -131,7 +144,7 @@ impl Looker {
                 let mut gatherer = Gatherer::start(&self.connection, self.account.as_deref()).await?;
                 gatherer.declare(declared(&self.config));
                 gatherer.note_denied(&self.denied.0, &self.denied.1);
-                gatherer.expect(expected(self.ledger.open().map(|finding| &**finding)).into_iter());
+                gatherer.expect(Expected::of(self.ledger.living().map(|finding| &**finding)).into_iter());
                 gatherer
             }
         };
@@ -193,15 +206,15 @@ impl Looker {
         self.pace.previous_took = Some(self.began.elapsed());
     }
 
-    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer; `heard` is whether this agent hears
-    /// itself where agents speak to each other.
+    /// One epoch. `within` bounds the gather, `epoch` the patience with one answer. None if this agent does not lead any
+    /// more when all is gathered: then nothing began or ended.
     pub(super) async fn epoch(
         &mut self,
         schedule: &Schedule,
         within: Duration,
         epoch: Duration,
-        heard: bool,
-    ) -> Result<Report, InboxError> {
+        beside: Beside<'_>,
+    ) -> Result<Option<Report>, InboxError> {
         let (id, started) = (schedule.id, Instant::now());
         self.began = started;
         self.pace.skipped = schedule.skipped;
@@ -228,7 +241,7 @@ impl Looker {
         let other_systems = self.take_in_earlier();
         self.earlier = other_systems;
         let gatherer = self.gatherer().await?;
-        if heard {
+        if beside.heard {
             gatherer.agents_heard();
         }
         let mut snapshot = gatherer.sweep(&plan, rules).await;
@@ -239,6 +252,9 @@ impl Looker {
         };
         if !wanted.is_empty() {
             self.gatherer().await?.follow_up(&plan, &mut snapshot, &wanted).await;
+        }
+        if !(beside.leads)() {
+            return Ok(None);
         }
         if !snapshot.servers.is_empty() {
             self.origin.system_account = snapshot.system_account.to_string();
@@ -271,14 +287,14 @@ impl Looker {
         self.memory.write().unwrap_or_else(PoisonError::into_inner).push(snapshot);
         let mut needy = judgements.iter().filter(|judgement| !judgement.meta.needs.is_empty()).peekable();
         let judged = needy.peek().is_none() || needy.any(Judgement::evaluated);
-        Ok(Report { summary, said: stepped.said, judged })
+        Ok(Some(Report { summary, said: stepped.said, judged }))
     }
 
     /// Takes in what an earlier run left of this system, as far as it is known which one that is; gives back the rest.
     fn take_in_earlier(&mut self) -> Vec<Finding> {
         let (known, rest): (Vec<_>, Vec<_>) =
             self.earlier.drain(..).partition(|finding| finding.system == self.origin.system);
-        let servers = expected(known.iter());
+        let servers = Expected::of(&known);
         for finding in known {
             self.ledger.adopt(finding, now());
         }

@@ -1,7 +1,6 @@
 //! The epoch loop: gather, judge, publish; and its shutdown.
 
 mod alerts;
-mod earlier;
 mod election;
 mod ending;
 mod look;
@@ -30,7 +29,7 @@ use crate::nats::selftest::SelfTestError;
 use crate::nats::sink::Sink;
 use election::Office;
 use ending::{Ending, unless_stopped};
-use look::{Looker, Purpose};
+use look::{Beside, Looker, Purpose};
 use outlets::Outlets;
 use post::Post;
 use schedule::Schedule;
@@ -90,6 +89,9 @@ pub enum AgentError {
     /// A connection that takes no subscription.
     #[error(transparent)]
     Inbox(#[from] InboxError),
+    /// It looked, and what it saw was not judged. Not of an agent that looks alone.
+    #[error("nothing was judged")]
+    NotJudged,
     /// An address at which it cannot be asked how it is.
     #[error(transparent)]
     Listen(#[from] BindError),
@@ -184,13 +186,13 @@ pub async fn check(config: Config, epochs: u32) -> Result<Report, AgentError> {
     let mut looker = Looker::start(Arc::clone(&config), Purpose::Look).await?;
     let within = looker.connection().timeout() * CHECK_TIMEOUTS;
     let mut schedule = Schedule::new(config.epoch, now());
-    let mut report = looker.epoch(&schedule, within, within, true).await?;
+    let mut report = looker.epoch(&schedule, within, within, Beside::ALONE).await?;
     for _ in 1..epochs {
         let wait = schedule.next(now());
         sleep(wait).await;
-        report = looker.epoch(&schedule, within, within, true).await?;
+        report = looker.epoch(&schedule, within, within, Beside::ALONE).await?;
     }
-    Ok(report)
+    report.ok_or(AgentError::NotJudged)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge at which the clock is read")]

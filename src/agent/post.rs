@@ -2,13 +2,14 @@
 
 use super::election::Office;
 use super::ending::{self, unless_stopped};
-use super::look::Looker;
+use super::look::{Beside, Looker};
 use super::outlets::Outlets;
 use super::schedule::Schedule;
 use super::serve::{Api, Place};
 use super::vitals::Vitals;
 use super::{GATHER_SHARE, Reloads, now, standby};
 use crate::config::Config;
+use crate::nats::presence;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -46,11 +47,27 @@ impl Post {
             self.vitals.metrics().set_leader(true);
             last = self.lead(last.max(heard)).await;
             self.vitals.metrics().set_leader(false);
+            self.hand_over().await;
             if !self.stop.is_cancelled() {
                 self.api.stop().await;
                 self.outlets.stand_down();
             }
         }
+    }
+
+    /// Sends what this agent has found to the one that it met when both led, which goes on with it.
+    async fn hand_over(&mut self) {
+        let Some(leader) = self.office.take_met() else {
+            return;
+        };
+        let connection = self.looker.connection().clone();
+        let open = self.looker.ledger().open().map(|finding| &**finding);
+        let findings = presence::hand_over(&connection, &leader.id, open).await;
+        tracing::info!(
+            leader = leader.name,
+            findings,
+            "two agents led: this one has handed over to the other"
+        );
     }
 
     /// Waits until this agent leads, or is stopped. `heard` becomes the last epoch that another agent was heard to publish.
@@ -88,13 +105,15 @@ impl Post {
         self.vitals.progress(Duration::ZERO);
         let length = self.config.epoch;
         self.looker.adopt(self.outlets.late());
-        let heard = !self.office.denied();
-        let epoch = self.looker.epoch(schedule, length.mul_f64(GATHER_SHARE), length, heard);
+        self.looker.adopt(self.office.take_handed());
+        let office = self.office.clone();
+        let beside = Beside { heard: !office.denied(), leads: &|| office.holds() };
+        let epoch = self.looker.epoch(schedule, length.mul_f64(GATHER_SHARE), length, beside);
         let Some(report) = unless_stopped(&self.stop, ending::EPOCH, epoch).await else {
             return false;
         };
         match report {
-            Ok(mut report) => {
+            Ok(Some(mut report)) => {
                 let left = length.mul_f64(1.0 - GATHER_SHARE);
                 let delivery = self.outlets.deliver(&mut report, self.looker.system_account(), left);
                 if unless_stopped(&self.stop, ending::PUBLISH, delivery).await.is_none() {
@@ -103,6 +122,7 @@ impl Post {
                 self.looker.published();
                 self.serve().await;
             }
+            Ok(None) => tracing::info!("this agent no longer leads, so the epoch is not judged"),
             Err(error) => tracing::error!("{error}"),
         }
         !self.stop.is_cancelled()
@@ -147,6 +167,7 @@ impl Post {
             self.config = Arc::new(new);
             self.looker.configure(Arc::clone(&self.config));
             self.api.configure(&self.config);
+            self.office.set_interval(self.config.epoch);
         }
         self.looker.stale = self.reloads.stale();
         self.vitals.reloaded(&self.reloads, &self.config);

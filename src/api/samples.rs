@@ -85,7 +85,7 @@ fn agent() -> AgentInfo {
 
 fn summary() -> EpochSummary {
     EpochSummary {
-        kind_of_message: EPOCH_TYPE.into(),
+        kind_of_message: EPOCH_TYPE,
         epoch: 1_700_000_000,
         started_at: at(0),
         duration_ms: 412,

@@ -46,7 +46,8 @@ pub(super) fn run(settings: &Settings, arguments: &PermissionsArgs) -> Result<Ou
     let config = settings.load()?;
     let PermissionsArgs { format, sink, user_name, account } = arguments;
     let (permissions, user, of) = if *sink {
-        (Permissions::for_sink(&config), "insights-sink", "INSIGHTS")
+        let least = Permissions::for_sink(&config);
+        (if config.api.enabled { least.asked() } else { least }, "insights-sink", "INSIGHTS")
     } else {
         (Permissions::for_config(&config), "insights", "SYS")
     };

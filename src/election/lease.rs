@@ -120,6 +120,10 @@ impl Lease {
         }
     }
 
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        self.interval = interval;
+    }
+
     /// Takes in the outcome of what was asked first.
     pub(super) fn told(&mut self, outcome: LeaseOutcome, now: Duration) {
         let Some((asked, at)) = self.asked.pop_front() else {

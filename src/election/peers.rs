@@ -133,6 +133,6 @@ mod tests {
         }
         peers.hear(Presence { leading: true, ..presence("late", 5000) }, s(0));
         assert_eq!((peers.len(), peers.leader().map(|leader| &*leader.id)), (MAX_PEERS, Some("late")));
-        assert_eq!(peers.all().filter(|peer| peer.id < "0255".to_owned()).count(), MAX_PEERS - 1);
+        assert_eq!(peers.all().filter(|peer| *peer.id < *"0255").count(), MAX_PEERS - 1);
     }
 }

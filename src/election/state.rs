@@ -140,6 +140,14 @@ impl Election {
         self.denied
     }
 
+    /// Goes on with epochs of another length.
+    pub fn set_interval(&mut self, interval: Duration) {
+        self.own.interval = interval;
+        if let Some(lease) = &mut self.lease {
+            lease.set_interval(interval);
+        }
+    }
+
     /// When the role ends if nothing more is heard: a leader publishes nothing at or after this time, on its own clock.
     pub fn holds_until(&self) -> Duration {
         if self.role.leads() { self.cut_off_at() } else { Duration::ZERO }

@@ -60,6 +60,14 @@ impl Ledger {
         self.lives.values().filter_map(Life::finding)
     }
 
+    /// Open findings, and those that only a silence keeps from being published.
+    pub fn living(&self) -> impl Iterator<Item = &Arc<Finding>> {
+        self.lives.values().filter_map(|life| match &life.state {
+            State::Open { finding, .. } => Some(finding),
+            State::New | State::Pending { .. } | State::Ended { .. } => None,
+        })
+    }
+
     /// Findings that have not been seen in as many epochs as it takes to fire.
     pub fn pending(&self) -> impl Iterator<Item = &Arc<Finding>> {
         self.lives.values().filter_map(|life| match &life.state {

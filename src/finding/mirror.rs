@@ -17,6 +17,9 @@ const EPOCHS: u32 = 10;
 /// How long an ended finding, and then the mark of its purge, stays.
 const STAYS: Duration = Duration::HOUR;
 
+/// How much longer one stays at the most that ended because of a silence: it may go on after it, with its `first_seen`.
+const SILENCED_STAYS: Duration = Duration::WEEK;
+
 /// The state of the bucket.
 #[derive(Debug, Default)]
 pub struct Mirror {
@@ -32,6 +35,8 @@ struct Slot {
     age: u32,
     /// To be written.
     wanted: Option<Arc<Finding>>,
+    /// Until when it stays, where a silence ended it.
+    silenced: Option<OffsetDateTime>,
     /// What the bucket has as firing, until this agent says something of it.
     stored: Option<Box<Finding>>,
 }
@@ -72,8 +77,8 @@ pub struct Due {
 }
 
 impl Mirror {
-    /// Takes in the whole bucket, and gives the firing findings that this agent should know of: those that it has not
-    /// judged, and those that began earlier than it thinks.
+    /// Takes in the whole bucket, and gives the findings that this agent should know of: firing ones that it has not judged,
+    /// or that began earlier than it thinks, and those that a silence ended, which may live on.
     pub fn take_stock(&mut self, stored: Vec<Stored>) -> Vec<Finding> {
         for slot in self.slots.values_mut() {
             (slot.held, slot.stored) = (None, None);
@@ -112,6 +117,7 @@ impl Mirror {
         let slot = self.slots.entry(finding.fingerprint.clone()).or_insert_with(|| Slot::new(life));
         slot.held = Some(digest(finding));
         slot.age = 0;
+        slot.silenced = silenced_until(finding);
         match slot.life {
             Life::Purged { .. } | Life::Stored => slot.life = life,
             // It ended while the bucket could not be told, and what was to be written is gone.
@@ -128,6 +134,12 @@ impl Mirror {
 
     /// Whether a finding of the bucket tells more than this agent knows.
     pub fn is_news(&self, finding: &Finding) -> bool {
+        if finding.status == Status::Resolved {
+            // It may live on behind its silence, which only its agent knew.
+            let slot = self.slots.get(&finding.fingerprint);
+            let as_told = |slot: &Slot| !matches!(slot.life, Life::Open { .. }) && slot.wanted.is_none();
+            return finding.silenced.is_some() && slot.is_none_or(as_told);
+        }
         finding.status == Status::Firing
             && self.slots.get(&finding.fingerprint).is_none_or(|slot| match slot.life {
                 Life::Stored | Life::Purged { .. } => true,
@@ -146,6 +158,7 @@ impl Mirror {
                 Why::EndedAgain => {}
                 Why::Ended => {
                     let slot = self.slot(finding);
+                    slot.silenced = silenced_until(finding);
                     slot.life = Life::Ended { at: finding.resolved_at.unwrap_or(finding.last_seen) };
                     slot.wanted = Some(Arc::clone(finding));
                 }
@@ -213,7 +226,8 @@ impl Mirror {
     /// Keys whose time has come.
     pub fn due(&self, now: OffsetDateTime) -> Due {
         let mut due = Due::default();
-        for (fingerprint, slot) in self.slots.iter().filter(|(_, slot)| slot.wanted.is_none()) {
+        let stays = |slot: &Slot| slot.wanted.is_some() || slot.silenced.is_some_and(|until| now < until);
+        for (fingerprint, slot) in self.slots.iter().filter(|(_, slot)| !stays(slot)) {
             match slot.life {
                 Life::Ended { at } if now - at >= STAYS => due.purge.push(fingerprint.clone()),
                 Life::Purged { at } if now - at >= STAYS => due.erase.push(fingerprint.clone()),
@@ -242,8 +256,13 @@ impl Mirror {
 
 impl Slot {
     const fn new(life: Life) -> Self {
-        Self { life, held: None, age: 0, wanted: None, stored: None }
+        Self { life, held: None, age: 0, wanted: None, silenced: None, stored: None }
     }
+}
+
+fn silenced_until(finding: &Finding) -> Option<OffsetDateTime> {
+    let ended = finding.resolved_at?;
+    finding.silenced.as_ref().map(|silenced| silenced.until.min(ended + SILENCED_STAYS))
 }
 
 /// Digest of what a finding says, but for what changes with every epoch.

@@ -1,14 +1,34 @@
 //! What agents tell each other in the system account: hearing it, and saying it.
+//!
+//! Besides, an agent that meets another one when both lead, and leaves the lead to it, sends it what it has found, to the
+//! other's subject: only it has published that, and nobody else would end it.
 
 use super::connect::Connection;
 use super::inbox::InboxError;
 use crate::election::{AGENTS_SUBJECT, Presence, agent_subject};
+use crate::finding::{Finding, fit};
 use async_nats::Subscriber;
+use async_nats::header::HeaderMap;
 use futures_util::StreamExt;
 use std::time::Duration;
 
+/// Tells findings from presences.
+const TYPE: &str = "Insights-Type";
+
+/// Bytes that the headers of a message may take.
+const HEADER_BYTES: usize = 256;
+
 /// What saying something may take: the client holds it back while the connection is busy.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// A message to this agent, or to all.
+#[derive(Debug)]
+pub enum Heard {
+    /// An agent is there; may be this one.
+    Presence(Presence),
+    /// What an agent had found that leaves the lead to this one.
+    Finding(Box<Finding>),
+}
 
 /// What one agent hears, and how it speaks.
 #[derive(Debug)]
@@ -25,17 +45,26 @@ impl Presences {
         Ok(Self { connection: connection.clone(), own: agent_subject(id), messages })
     }
 
-    /// The next message of an agent, this one among them. Others may publish there too; what is no presence is logged and
-    /// left out. Never ends: without a connection nothing is heard.
+    /// The next message of an agent, this one among them. Others may publish there too; what is none of agents is logged
+    /// and left out. Never ends: without a connection nothing is heard.
     ///
     /// Can be dropped while it waits without losing a message.
-    pub async fn next(&mut self) -> Presence {
+    pub async fn next(&mut self) -> Heard {
         loop {
             let Some(message) = self.messages.next().await else {
                 return std::future::pending().await;
             };
+            if message.headers.as_ref().is_some_and(|headers| headers.get(TYPE).is_some()) {
+                if *message.subject == *self.own {
+                    match serde_json::from_slice(&message.payload) {
+                        Ok(finding) => return Heard::Finding(finding),
+                        Err(error) => tracing::debug!("a finding that cannot be read: {error}"),
+                    }
+                }
+                continue;
+            }
             match Presence::read(&message.subject, &message.payload) {
-                Ok(told) => return told,
+                Ok(told) => return Heard::Presence(told),
                 Err(error) => tracing::debug!("{error}"),
             }
         }
@@ -72,6 +101,31 @@ impl Presences {
         self.messages = subscribe(&self.connection).await?;
         Ok(())
     }
+}
+
+/// Sends the agent of this id what this one has found, and tells how many findings that were. A finding that does not fit
+/// a message goes without its evidence, which the other one gathers anew.
+pub async fn hand_over<'a>(
+    connection: &Connection,
+    id: &str,
+    findings: impl Iterator<Item = &'a Finding>,
+) -> usize {
+    let (subject, mut sent) = (agent_subject(id), 0);
+    let limit = connection.max_payload().saturating_sub(HEADER_BYTES);
+    for finding in findings {
+        let Some(payload) = fit(finding, limit) else {
+            continue;
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(TYPE, &*finding.kind_of_message);
+        let published = connection.client().publish_with_headers(subject.clone(), headers, payload.into());
+        // A connection that is down ends it: the rest would come when it is of the past.
+        if !matches!(tokio::time::timeout(PATIENCE, published).await, Ok(Ok(()))) {
+            break;
+        }
+        sent += 1;
+    }
+    sent
 }
 
 async fn subscribe(connection: &Connection) -> Result<Subscriber, InboxError> {

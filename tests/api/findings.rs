@@ -14,6 +14,9 @@ fn ids(answer: &Value) -> Vec<&str> {
     answer["findings"].as_array().unwrap().iter().map(|f| f["entity"]["id"].as_str().unwrap()).collect()
 }
 
+/// Whether a finding is one of those that are asked for.
+type Wanted<'a> = &'a dyn Fn(&Value) -> bool;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_endpoint_answers_what_was_published_and_refuses_what_it_cannot_use() {
     let mut asked = Asked::start().await;
@@ -24,7 +27,7 @@ async fn every_endpoint_answers_what_was_published_and_refuses_what_it_cannot_us
     assert_eq!((all["total"].as_u64(), all["omitted"].as_u64()), (Some(ids(&all).len() as u64), Some(0)));
     assert!(checks(&all).contains(&"ACCOUNTS_001") && checks(&all).contains(&"SERVER_011"), "{all}");
     // Each filter lets through what it names, of everything that is open.
-    let keeps: [(Value, &dyn Fn(&Value) -> bool); 10] = [
+    let keeps: [(Value, Wanted<'_>); 10] = [
         (json!({"severity": "warning"}), &|f| f["severity"] != "info"),
         (json!({"severity": "critical"}), &|f| f["severity"] == "critical"),
         (json!({"check": "ACCOUNTS_001"}), &|f| f["check"] == "ACCOUNTS_001"),

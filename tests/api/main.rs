@@ -7,6 +7,7 @@ mod discovery;
 mod findings;
 mod judge;
 mod least;
+mod sink;
 #[path = "../support/mod.rs"]
 mod support;
 mod watch;

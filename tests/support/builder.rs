@@ -85,6 +85,11 @@ impl Account {
         let (publish, subscribe) = (publish.to_vec(), subscribe.to_vec());
         self.user_with(name, UserClaims { publish, subscribe, ..UserClaims::default() })
     }
+    /// Like [`Account::restricted_user`], for one that may answer requests.
+    pub fn answering_user(self, name: &str, publish: &[String], subscribe: &[String]) -> Self {
+        let (publish, subscribe) = (publish.to_vec(), subscribe.to_vec());
+        self.user_with(name, UserClaims { publish, subscribe, responses: true, ..UserClaims::default() })
+    }
     /// Adds a user whose JWT is a bearer token (operator mode only).
     pub fn bearer_user(self, name: &str) -> Self {
         self.user_with(name, UserClaims { bearer: true, ..UserClaims::default() })

@@ -12,6 +12,7 @@ use crate::config::{Config, unknown_id};
 use crate::nats::connect::{Connection, connect};
 use crate::nats::events::ClientEvents;
 use crate::nats::recall::recall;
+use crate::nats::sink::stored;
 use crate::nats::watch::Watch;
 use crate::watch::{Change, Filter, Message, State};
 use clap::{Args, ValueEnum};
@@ -27,7 +28,8 @@ Subscribes to what agents publish and shows it: at a terminal as a table that is
 as a line for each finding that begins, changes its severity, ends, or is no longer repeated.
 
 It needs a user of an account that hears the findings: the system account, or one that imports them. What is open at the \
-beginning it asks an agent (insights.api.findings); where none answers, it is known after one epoch. Ctrl-C ends it.";
+beginning stands in the bucket of the [sink], if the configuration has one; else an agent is asked \
+(insights.api.findings); where none answers, it is known after one epoch. Ctrl-C ends it.";
 
 /// Show live what agents find
 #[derive(Debug, Args)]
@@ -113,15 +115,13 @@ async fn watch(
     let mut heard = Watch::start(connection, &config.subject_prefix).await?;
     let mut state = State::new(filter, config.epoch, now());
     let subject = format!("{}.>", config.subject_prefix);
-    tokio::select! {
-        opened = recall(connection) => match opened {
-            Ok(findings) => {
-                printer.changes(open(&mut state, findings), now())?;
-                state.settle();
-            }
-            Err(why) => printer.note(&format!("{why}; what is open is known after one epoch"))?,
-        },
+    let opened = tokio::select! {
+        opened = opened(config, connection, printer) => opened?,
         () = stop.cancelled() => return Ok(()),
+    };
+    if let Some(findings) = opened {
+        printer.changes(open(&mut state, findings), now())?;
+        state.settle();
     }
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -142,6 +142,30 @@ async fn watch(
             }
         };
         printer.changes(changes, now())?;
+    }
+}
+
+/// What is open now, as the sink's bucket has it, else as an agent says; none if neither can be asked.
+async fn opened(
+    config: &Config,
+    connection: &Connection,
+    printer: &mut Printer,
+) -> Result<Option<Vec<Value>>, Failure> {
+    if let Some(sink) = &config.sink {
+        match stored(sink).await {
+            Ok(findings) => {
+                let values: Result<_, _> = findings.iter().map(serde_json::to_value).collect();
+                return Ok(Some(values?));
+            }
+            Err(why) => printer.note(&format!("{why}; an agent is asked instead"))?,
+        }
+    }
+    match recall(connection).await {
+        Ok(findings) => Ok(Some(findings)),
+        Err(why) => {
+            printer.note(&format!("{why}; what is open is known after one epoch"))?;
+            Ok(None)
+        }
     }
 }
 

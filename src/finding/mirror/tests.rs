@@ -1,7 +1,7 @@
 use super::*;
 use crate::check::PolicySetting;
 use crate::finding::script::{Says, Sees, any_says, judged, moment, origin, told};
-use crate::finding::{Ledger, Terms, step};
+use crate::finding::{Ledger, Silenced, Terms, step};
 use proptest::prelude::*;
 
 /// A bucket in memory.
@@ -215,5 +215,37 @@ proptest! {
             let firing = bucket.0.values().filter(|finding| finding.status == Status::Firing).count();
             prop_assert_eq!(firing, ledger.open().count());
         }
+    }
+}
+
+#[test]
+fn what_a_silence_ended_is_told_and_stays_for_the_silence_or_a_week() {
+    let fired = (*told(&[WARNS])[0][0].finding).clone();
+    let at = moment(1).at;
+    for (until, stays) in [(Duration::hours(5), Duration::hours(5)), (Duration::weeks(50), Duration::WEEK)] {
+        let silenced = Silenced { reason: "known".into(), until: at + until };
+        let ended = Finding {
+            status: Status::Resolved,
+            resolved_at: Some(at),
+            silenced: Some(silenced),
+            ..fired.clone()
+        };
+        let mut mirror = Mirror::default();
+        mirror.take_in(&[Said { finding: Arc::new(ended.clone()), why: Why::Ended }]);
+        let mut bucket = Bucket::default();
+        bucket.write(&mut mirror);
+        assert_eq!(mirror.due(at + stays - Duration::SECOND), Due::default());
+        assert_eq!(mirror.due(at + stays).purge, std::slice::from_ref(&ended.fingerprint));
+
+        let mut other = Mirror::default();
+        let news = other.take_stock(bucket.stored());
+        assert_eq!(news, std::slice::from_ref(&ended));
+        assert_eq!(other.due(at + stays - Duration::SECOND), Due::default());
+        let mut ledger = Ledger::default();
+        ledger.adopt(news[0].clone(), at);
+        assert_eq!(ledger.open().count(), 0);
+        // It goes on: what the bucket says of its end is old.
+        other.take_in(&[Said { finding: Arc::new(fired.clone()), why: Why::Began }]);
+        assert!(other.take_stock(bucket.stored()).is_empty());
     }
 }

@@ -98,7 +98,7 @@ fn first_seen_outlives_the_silence_and_the_agent() {
     let mut adopted = Ledger::default();
     adopted.adopt(told, moment(1).at);
     for ledger in [ledger, adopted] {
-        assert_eq!(ledger.open().count(), 0);
+        assert_eq!((ledger.open().count(), ledger.living().count()), (0, 1));
         let mut standby = ledger.clone();
         standby.only_of_epoch(2);
         let (ledger, step) = run(standby, &[Warns], &silences, 2, 1);

@@ -149,7 +149,17 @@ impl Roster {
     /// not taken for one that does not exist.
     pub(super) fn expect(&mut self, servers: impl Iterator<Item = Expected>) {
         for Expected { name, cluster, silent_epochs, silent_since } in servers {
-            if self.full() || self.servers.contains_key(&name) || self.left.contains_key(&name) {
+            if self.left.contains_key(&name) {
+                continue;
+            }
+            if let Some(known) = self.servers.get_mut(&name) {
+                // Of what was told before this agent looked, the longest silence holds.
+                if known.expected && known.silent_epochs < silent_epochs {
+                    (known.silent_epochs, known.missed_at) = (silent_epochs, silent_since);
+                }
+                continue;
+            }
+            if self.full() {
                 continue;
             }
             let (missed_at, id) = (silent_since, is_id(&name).then(|| name.clone()));

@@ -11,11 +11,12 @@ mod provision;
 mod send;
 mod task;
 
-use super::connect::Connection;
+use super::connect::{Connection, connect};
 use super::events::ClientEvents;
 use super::lease::{LeaseKey, LeasePlace};
 use crate::config::{SinkConfig, SinkStorage};
-use crate::finding::{EpochSummary, Finding, Mirror, Outbox, Said, SinkStatus};
+use crate::finding::{EpochSummary, Finding, Mirror, Outbox, Said, SinkStatus, Status, Stored};
+use async_nats::jetstream::context::ContextBuilder;
 use provision::Places;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,6 +74,22 @@ enum Stock {
     Ready(Vec<Finding>),
     /// The agent has it.
     Taken,
+}
+
+/// The firing findings in the bucket of a sink, as they were last written: at most ten epochs ago. For who only looks.
+pub async fn stored(config: &SinkConfig) -> Result<Vec<Finding>, SinkError> {
+    let connection = connect(&config.connection, ClientEvents::named("sink")).await?;
+    let look = async {
+        let context = ContextBuilder::new().timeout(connection.timeout()).build(connection.client().clone());
+        let store = provision::existing_bucket(&context, config).await?;
+        bucket::Reader::default().read(connection.client(), &store, connection.timeout()).await
+    };
+    let stored = look.await.map_err(|error| error.explained(&connection))?;
+    let firing = |stored| match stored {
+        Stored::Finding(finding) if finding.status == Status::Firing => Some(*finding),
+        Stored::Finding(_) | Stored::Purged(..) => None,
+    };
+    Ok(stored.into_iter().filter_map(firing).collect())
 }
 
 impl Sink {

@@ -128,6 +128,12 @@ async fn find_bucket(context: &Context, config: &SinkConfig) -> Result<Store, Si
             Err(error) => return Err(cannot(&format!("create the bucket {name}"), &error)),
         }
     }
+    existing_bucket(context, config).await
+}
+
+/// The bucket that is there.
+pub(super) async fn existing_bucket(context: &Context, config: &SinkConfig) -> Result<Store, SinkError> {
+    let name = &config.bucket;
     let store = context.get_key_value(name.as_str()).await;
     store.map_err(|error| cannot(&format!("use the bucket {name}"), &error))
 }

@@ -286,10 +286,10 @@ fn a_server_of_earlier_findings_is_missed_from_the_first_epoch_on() {
     let missing = roster.call(&see(10, TWO), &Peers::new(), true);
     assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n3 5", "n4 1"]);
     assert!(missing.iter().all(|missing| missing.expected && missing.cluster.as_deref() == Some("east")));
-    // What is known already is known better.
-    roster.expect([expected("n1", 9), expected("n3", 9)].into_iter());
+    // What answered is known better; of what never did, the longest silence holds.
+    roster.expect([expected("n1", 9), expected("n3", 9), expected("n3", 2)].into_iter());
     let missing = roster.call(&see(20, &["n2", "n4"]), &routes("n4: n3"), true);
-    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n1 1", "n3 6 <-n4"]);
+    assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n1 1", "n3 10 <-n4"]);
     assert_eq!(missing.iter().map(|missing| missing.expected).collect::<Vec<_>>(), [false, true]);
     // Once it answers it is a server like any other.
     assert_eq!(roster.call(&see(30, &["n1", "n2", "n3", "n4"]), &Peers::new(), true), []);
