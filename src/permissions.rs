@@ -74,13 +74,9 @@ impl Permissions {
             format!("$JS.API.CONSUMER.CREATE.KV_{bucket}"),
             format!("$JS.API.CONSUMER.CREATE.KV_{bucket}.>"),
             format!("$JS.FC.KV_{bucket}.>"),
-            // The lease of agents beside each other, which is read with every heartbeat.
-            format!("$KV.{bucket}_LEASE.>"),
-            format!("$JS.API.STREAM.INFO.KV_{bucket}_LEASE"),
-            format!("$JS.API.STREAM.CREATE.KV_{bucket}_LEASE"),
-            format!("$JS.API.DIRECT.GET.KV_{bucket}_LEASE.>"),
         ];
         if config.election.enabled {
+            // Which is read with every heartbeat.
             let lease = sink.lease_bucket();
             publish.extend([
                 format!("$KV.{lease}.>"),

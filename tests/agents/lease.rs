@@ -1,7 +1,7 @@
 //! The lease in the sink.
 
 use async_nats::jetstream;
-use insights_agent::config::SinkConfig;
+use insights_agent::config::Config;
 use insights_agent::permissions::Permissions;
 use serde_json::json;
 
@@ -10,8 +10,7 @@ use crate::team::{Team, planted};
 use crate::{EPOCH, SOON};
 
 fn sink_account() -> Account {
-    let Permissions { publish, subscribe, .. } =
-        Permissions::for_sink(&SinkConfig::default(), "insights.checks");
+    let Permissions { publish, subscribe, .. } = Permissions::for_sink(&Config::default());
     Account::new("INSIGHTS").jetstream().restricted_user("sink", &publish, &subscribe).user("reader")
 }
 
