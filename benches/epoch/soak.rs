@@ -1,16 +1,21 @@
 //! Ten thousand epochs in which findings come and go, without a network and in the time that judging takes: what the agent
-//! keeps of them must not grow.
+//! keeps of them must not grow. The outlets are there with what they keep, but for their connections.
 
 use crate::figures::Figures;
 use crate::process;
+use insights_agent::admin::Metrics;
+use insights_agent::alertmanager::{Decision, Outcome, Queue, update};
 use insights_agent::config::{Config, Overrides};
 use insights_agent::epoch::{Memory, judge, summarize};
-use insights_agent::finding::{AgentInfo, Ledger, Moment, Origin, Terms, fit, step};
+use insights_agent::finding::{
+    AgentInfo, EpochSummary, Ledger, Mirror, Moment, Origin, Outbox, Said, Status, Terms, fit, step,
+};
 use insights_agent::snapshot::{
     Answer, ConnectionFold, Endpoint, FoldRules, Login, PageSource, Server, ServerVars, Snapshot, Version,
 };
 use insights_agent::text::Name;
 use insights_agent::wire::connz;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,13 +66,26 @@ struct Agent {
     memory: Memory,
     ledger: Ledger,
     origin: Origin,
+    outbox: Outbox,
+    mirror: Mirror,
+    alerts: Queue,
+    metrics: Metrics,
 }
 
 impl Agent {
     fn new(config: Arc<Config>) -> Self {
         let agent = AgentInfo { id: "soak".into(), name: "soak".into(), version: "0".into() };
         let origin = Origin { system: "soak".into(), system_account: "SYS".into(), agent };
-        Self { config, memory: Memory::new(), ledger: Ledger::default(), origin }
+        Self {
+            config,
+            memory: Memory::new(),
+            ledger: Ledger::default(),
+            origin,
+            outbox: Outbox::new(1_000),
+            mirror: Mirror::default(),
+            alerts: Queue::default(),
+            metrics: Metrics::new("0"),
+        }
     }
 
     /// What the agent does in an epoch, but for the network; how many messages that makes.
@@ -86,7 +104,40 @@ impl Agent {
             assert!(fit(&*said.finding, 1 << 20).is_some());
         }
         self.memory.push(snapshot);
+        self.hand_out(number, &stepped.said, summary, moment.at);
         stepped.said.len()
+    }
+
+    /// The outlets: for a tenth of the time neither the sink nor Alertmanager can be reached.
+    fn hand_out(&mut self, number: u64, said: &[Said], summary: EpochSummary, at: OffsetDateTime) {
+        let reachable = number % 1_000 < 900;
+        let summary = Arc::new(summary);
+        self.outbox.take_in(said, &summary, "SYS", reachable);
+        self.mirror.take_in(said);
+        let since = EPOCH * u32::try_from(number).unwrap();
+        let findings = said.iter().map(|said| &*said.finding);
+        self.alerts.update(&update(findings, &BTreeMap::new(), at, EPOCH), since);
+        while let Decision::Send(batch) = self.alerts.next(since) {
+            self.alerts.settle(&batch, if reachable { Outcome::Accepted } else { Outcome::Failed }, since);
+        }
+        if reachable {
+            let end = self.outbox.end();
+            while let Some(letter) = self.outbox.next(end) {
+                self.outbox.arrived(letter.number);
+            }
+            assert!(self.outbox.is_empty());
+            for status in [Status::Firing, Status::Resolved] {
+                for finding in self.mirror.wanted(status) {
+                    self.mirror.written(&finding);
+                }
+            }
+            let due = self.mirror.due(at);
+            due.purge.iter().for_each(|fingerprint| self.mirror.purged(fingerprint, at));
+            due.erase.iter().for_each(|fingerprint| self.mirror.erased(fingerprint));
+        }
+        let open = self.ledger.open().map(|finding| (finding.check.clone(), finding.severity));
+        self.metrics.epoch_ended(&summary, open, at);
+        assert!(!self.metrics.text().is_empty());
     }
 
     fn look(&self, number: u64) -> Snapshot {
