@@ -216,9 +216,13 @@ async fn what_was_acknowledged_too_late_is_not_stored_twice() {
     let mut sink = Sink::start(&config, "insights.checks");
     sink.known(SOON).await.unwrap();
 
-    cluster.pause(0);
     let said: Vec<Said> = (0..20).map(|number| firing(number, 0, Why::Began)).collect();
     sink.deliver(&said, &summary(0), "SYS", at(0));
+    published(&sink, 21).await;
+    cluster.pause(0);
+    // Ends are told before they are stored.
+    let said: Vec<Said> = (0..20).map(|number| ended(number, 1)).collect();
+    sink.deliver(&said, &summary(1), "SYS", at(1));
     eventually("no acknowledgement comes", SECONDS, async || {
         let status = sink.status();
         if status.failed >= 20 { Ok(()) } else { Err(format!("{status:?}")) }
@@ -230,11 +234,11 @@ async fn what_was_acknowledged_too_late_is_not_stored_twice() {
         if status.buffered == 0 { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
-    sink.deliver(&[], &summary(1), "SYS", at(1));
+    sink.deliver(&[], &summary(2), "SYS", at(2));
     sink.finish(SOON).await;
     let all = reader.stream("INSIGHTS").await.unwrap();
     let findings: Vec<String> =
-        all.iter().filter(|m| m.is("ACCOUNTS_001", "firing")).map(|m| m.id()).collect();
+        all.iter().filter(|m| m.is("ACCOUNTS_001", "resolved")).map(|m| m.id()).collect();
     assert_eq!(findings.len(), 20, "{findings:#?}");
     assert_eq!(findings.iter().collect::<BTreeSet<_>>().len(), 20);
 }

@@ -40,8 +40,9 @@ async fn fill(cluster: &Cluster, name: &str) -> Vec<async_nats::Client> {
 
 /// The account of the sink: the least user, and one that may do everything.
 fn sink_account() -> Account {
-    let Permissions { publish, subscribe, .. } = Permissions::for_sink(&Config::default());
-    Account::new("INSIGHTS").jetstream().restricted_user("sink", &publish, &subscribe).user("reader")
+    let least = Permissions::for_sink(&Config::default()).asked();
+    let account = Account::new("INSIGHTS").jetstream();
+    account.answering_user("sink", &least.publish, &least.subscriptions()).user("reader")
 }
 
 /// The `[sink]` table that logs in to the first server as this user.

@@ -223,14 +223,6 @@ impl Sink {
         LeaseKey::new(place, move || shared.lock().connection.clone())
     }
 
-    /// The bucket, while it can be used.
-    pub fn store(&self) -> Option<async_nats::jetstream::kv::Store> {
-        if !self.shared.connected() {
-            return None;
-        }
-        self.shared.lock().places.as_ref().map(|places| places.store.clone())
-    }
-
     /// Sends what waits, for as long as `within`, and ends.
     pub async fn finish(&mut self, within: Duration) {
         self.shared.stop.cancel();
