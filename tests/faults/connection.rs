@@ -54,11 +54,7 @@ async fn a_connection_that_is_too_slow_for_the_epochs_is_a_finding() {
     proxy.aim(cluster.url(0).rsplit(':').next().unwrap().parse().unwrap());
     let creds = cluster.creds("SYS/insights").to_string_lossy().into_owned();
     let through = format!("nats://127.0.0.1:{}", proxy.port());
-    // An agent that hears itself seconds late takes itself for cut off, and publishes no epoch that another may publish.
-    let file = cluster.dir().join("agent.toml");
-    std::fs::write(&file, "[election]\nenabled = false\n").unwrap();
-    let file = file.to_string_lossy().into_owned();
-    let args = crate::support::AgentArgs::from(["--server", &through, "--creds", &creds, "--config", &file]);
+    let args = crate::support::AgentArgs::from(["--server", &through, "--creds", &creds]);
     let mut watched = Watched::start(&cluster, args, &["ACCOUNTS_001", "SERVER_011"]).await;
 
     watched.findings.forget();

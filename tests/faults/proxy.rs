@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::unbounded_channel;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// Forwards connections to a port of this machine until it is cut.
 #[derive(Clone)]
@@ -69,7 +71,7 @@ impl Proxy {
         *self.shared.trigger.lock().unwrap() = Some(bytes);
     }
 
-    /// Holds back each piece of what comes from the target.
+    /// Holds back each piece of what comes from the target for so long.
     pub(crate) fn delay(&self, delay: Duration) {
         *self.shared.delay.lock().unwrap() = delay;
     }
@@ -115,14 +117,28 @@ async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
     }
 }
 
-/// What it hears.
+/// What it hears, each piece later than it came by as much as is wanted then.
 async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let delay = *shared.delay.lock().unwrap();
-        tokio::time::sleep(delay).await;
-        if to.write_all(&buffer[..read]).await.is_err() {
-            return;
+    let (sender, mut pieces) = unbounded_channel::<(Instant, Vec<u8>)>();
+    let read = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut buffer).await {
+            let due = Instant::now() + *shared.delay.lock().unwrap();
+            if sender.send((due, buffer[..read].to_vec())).is_err() {
+                return;
+            }
         }
+    };
+    let write = async {
+        while let Some((due, piece)) = pieces.recv().await {
+            sleep_until(due).await;
+            if to.write_all(&piece).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = write => {}
     }
 }

@@ -8,6 +8,9 @@ use crate::snapshot::{Denied, Endpoint};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// How the subjects begin on which agents speak to each other; no check needs them.
+const AGENTS: &str = "insights.agents.";
+
 /// See [`Rule::META`].
 pub(super) struct DeniedSubject;
 
@@ -64,7 +67,13 @@ impl Rule for DeniedSubject {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
-        context.now.coverage.denied.iter().map(verdict).collect()
+        let denied = &context.now.coverage.denied;
+        // A subject may be denied both ways; it is one entity, and the other way shows when the first is allowed.
+        let once = |row: &&Denied| {
+            let publish = Denied { subscribe: false, ..(*row).clone() };
+            !row.subscribe || !denied.contains(&publish)
+        };
+        denied.iter().filter(once).map(verdict).collect()
     }
 }
 
@@ -85,11 +94,13 @@ fn verdict(denied: &Denied) -> Verdict {
         blind: if everything { with_needs() } else { with(|meta| meta.needs) },
         evidence_missing: if everything { Vec::new() } else { with(|meta| meta.evidence_from) },
     };
-    if endpoint.is_none() {
+    let agents = subject.starts_with(AGENTS);
+    if endpoint.is_none() && !agents {
         evidence.evidence_missing.push("AGENT_001");
     }
     let blind = evidence.blind.len() as u64;
     let effect = match blind {
+        0 if agents => "agents beside the same system do not know of each other, and all publish".to_owned(),
         0 => "evidence is missing without it".to_owned(),
         1 => format!("{} can judge nothing without it", evidence.blind[0]),
         _ => format!("{} can judge nothing without it", count(blind, "check")),
@@ -101,8 +112,12 @@ fn verdict(denied: &Denied) -> Verdict {
              nats-server's configuration or for nsc.",
             evidence.verb
         ),
-        "If it is to stay denied, disable the checks that need it, so that they are no longer unknown."
-            .into(),
+        if agents {
+            "If this agent is to take no notice of others, set `enabled = false` in `[election]`.".into()
+        } else {
+            "If it is to stay denied, disable the checks that need it, so that they are no longer unknown."
+                .into()
+        },
     ];
     let observed = Observed::count(blind, 0, "checks");
     Verdict::firing(Entity::subject(subject), summary, observed, &evidence, remediation)
@@ -161,6 +176,18 @@ mod tests {
         let events = denied("$SYS.ACCOUNT.*.DISCONNECT", true);
         let all = [names(only(&events).1, "blind"), names(only(&events).1, "evidence_missing")].concat();
         assert!(!all.is_empty() && !all.contains(&"AGENT_001".to_owned()), "{all:?}");
+    }
+
+    #[test]
+    fn the_subject_of_agents_is_one_finding_however_it_is_denied() {
+        let row = |subscribe| Denied { subject: "insights.agents.*".into(), subscribe };
+        let both = System::of(1).with(|snapshot| snapshot.coverage.denied = [row(false), row(true)].into());
+        let judgement = judge::<DeniedSubject>(&both.done());
+        let firing = only(&judgement).1;
+        assert_eq!(firing.evidence, json!({"verb": "publish", "blind": [], "evidence_missing": []}));
+        assert!(firing.summary.ends_with("do not know of each other, and all publish"), "{}", firing.summary);
+        assert!(firing.remediation[1].contains("[election]"), "{:?}", firing.remediation);
+        assert!(only(&denied("insights.agents.*", true)).1.summary.contains("may not subscribe to"));
     }
 
     #[test]
