@@ -9,8 +9,10 @@
 //! 5. [`finding`] gives a verdict its identity, its life and its published JSON.
 //! 6. [`nats`] publishes; [`report`] prints the same findings, and [`alertmanager`] makes alerts of them, which [`http`] sends.
 //!
-//! Around it: [`config`] with [`connection`] and [`permissions`], [`epoch`] (the pure middle of a round), [`agent`] (the loop around it), [`cli`] (a file per
-//! command), [`admin`] (what the agent tells of itself), [`demo`] (a local cluster with faults), [`simulate`] (many servers that do not exist).
+//! Around it: [`config`] with [`connection`] and [`permissions`], [`epoch`] (the pure middle of a round), [`agent`] (the loop
+//! around it), [`election`] (which of several agents leads), [`api`] (what is answered to who asks), [`watch`] (what is
+//! published, as one sees it), [`cli`] (a file per command), [`admin`] (what the agent tells of itself), [`demo`] (a local
+//! cluster with faults), [`simulate`] (many servers that do not exist).
 
 pub mod admin;
 pub mod agent;
