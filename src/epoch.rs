@@ -42,6 +42,13 @@ impl Memory {
             self.previous = Some(snapshot);
         }
     }
+
+    /// The same already while the next epoch is gathered, where the latest has more connections than so many.
+    pub fn settle_if_above(&mut self, connections: u64) {
+        if self.latest.as_ref().is_some_and(|latest| latest.connections_seen() > connections) {
+            self.settle();
+        }
+    }
 }
 
 impl Memory {
@@ -245,6 +252,18 @@ mod tests {
 
     fn row(entity: usize) -> UnknownRow {
         UnknownRow { check: "C".into(), entity: format!("{entity:06}").into(), reason: "why".into() }
+    }
+
+    #[test]
+    fn of_large_systems_one_epoch_at_a_time_is_remembered_whole() {
+        use crate::snapshot::build::System;
+        let mut memory = Memory::new();
+        memory.push(System::of(1).connect("n1", "APP", "u", 3, |_, _| {}).done());
+        memory.settle_if_above(3);
+        assert!(memory.latest.is_some() && memory.previous.is_none());
+        memory.settle_if_above(2);
+        assert!(memory.latest.is_none());
+        assert_eq!(memory.previous.map(|previous| previous.connections_seen()), Some(0));
     }
 
     #[test]

@@ -23,6 +23,10 @@ use tokio::time::Instant;
 /// The part of an epoch that one answer may take, if the timeout of the connection is not shorter.
 const PATIENCE_SHARE: f64 = 0.4;
 
+/// Connections up to which two epochs may be remembered whole at a time, that which was judged last and the one that is
+/// being gathered. At a million a whole one takes some 60 MiB, and who judges on request can wait for the next.
+const TWICE: u64 = 200_000;
+
 /// The part of an epoch over which the first requests for connections are spread.
 const SPREAD_SHARE: f64 = 0.1;
 
@@ -262,6 +266,7 @@ impl Looker {
         let rules = FoldRules { idle_after, own: Vec::new() };
         let other_systems = self.take_in_earlier();
         self.earlier = other_systems;
+        self.memory.write().unwrap_or_else(PoisonError::into_inner).settle_if_above(TWICE);
         let gatherer = self.gatherer().await?;
         if beside.heard {
             gatherer.agents_heard();

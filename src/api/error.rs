@@ -19,7 +19,7 @@ pub enum ApiError {
     #[error("no epoch has ended since this agent began to lead; ask again after one")]
     NoEpoch,
     /// The last snapshot has been put away for the next.
-    #[error("the next epoch is just being judged; ask again")]
+    #[error("the next epoch is under way; ask again")]
     BetweenEpochs,
     /// The server's `max_payload` is too small for any answer.
     #[error("the answer does not fit the server's max_payload: {limit} bytes are left for it")]
