@@ -162,7 +162,8 @@ impl Looker {
                 };
                 gatherer.declare(declared(&self.config));
                 gatherer.note_denied(&self.denied.0, &self.denied.1);
-                gatherer.expect(Expected::of(self.ledger.living().map(|finding| &**finding)).into_iter());
+                gatherer
+                    .look_out_for(Expected::of(self.ledger.living().map(|finding| &**finding)).into_iter());
                 gatherer
             }
         };
@@ -326,7 +327,7 @@ impl Looker {
             self.ledger.adopt(finding, now());
         }
         if let Some(gatherer) = &mut self.gatherer {
-            gatherer.expect(servers.into_iter());
+            gatherer.look_out_for(servers.into_iter());
         }
         rest
     }

@@ -6,7 +6,7 @@ use super::tell::{Lasting, tell, tell_unpublished};
 use super::vitals::Vitals;
 use super::{Report, now};
 use crate::config::Config;
-use crate::finding::{EpochSummary, Finding, Status, Why};
+use crate::finding::{EpochSummary, Finding, Status};
 use crate::nats::connect::Connection;
 use crate::nats::publish::Publisher;
 use crate::nats::sink::Sink;
@@ -110,7 +110,7 @@ impl Outlets {
         let open = report
             .said
             .iter()
-            .filter(|said| said.finding.status == Status::Firing && said.why != Why::EndedAgain)
+            .filter(|said| said.finding.status == Status::Firing)
             .map(|said| Arc::clone(&said.finding))
             .collect();
         let current = Arc::new(Current { summary: Arc::new(report.summary.clone()), open });

@@ -113,9 +113,11 @@ pub struct Step {
 ///
 /// What is seen in `for` epochs fires and is published in every epoch. It ends when it has been clear for `keep` epochs
 /// (more while it flaps) and there is data to prove it; the end is published in two epochs. While data is missing it goes
-/// on as it was. What is silenced lives on without being published: it ends for everybody else, and begins again with its
-/// old `first_seen` if it outlives the silence. What may be because of maintenance stays pending. A finding whose severity rises, or has been lower for as many epochs, ends under the old one and goes on
+/// on as it was. A finding whose severity rises, or has been lower for as many epochs, ends under the old one and goes on
 /// under the new.
+///
+/// What is silenced lives on without being published: it ends for everybody else, and begins again with its old
+/// `first_seen` if it outlives the silence. What may be because of maintenance stays pending.
 pub fn step(known: Ledger, judgements: &[Judgement], terms: &Terms<'_>, now: Moment) -> (Ledger, Step) {
     let maintained = vec![0; terms.maintenance.windows().len()];
     let step = Step { maintained, ..Step::default() };

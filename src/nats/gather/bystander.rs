@@ -87,7 +87,7 @@ impl Servers {
                 Some(id) => roster.apply(vec![ServerEvent::Heartbeat { id, name, cluster }], at),
                 None => {
                     let expected = Expected { name, cluster, silent_epochs: 0, silent_since: None };
-                    roster.expect(std::iter::once(expected));
+                    roster.look_out_for(std::iter::once(expected));
                 }
             }
         }

@@ -172,8 +172,8 @@ impl Gatherer {
 
     /// Takes in servers that findings of an agent that ran before are about. One that is silent by now is missed until it
     /// answers, or for a day.
-    pub fn expect(&mut self, servers: impl Iterator<Item = Expected>) {
-        self.roster.expect(servers);
+    pub fn look_out_for(&mut self, servers: impl Iterator<Item = Expected>) {
+        self.roster.look_out_for(servers);
     }
 
     /// Takes over what the self-test found to be denied, of what is asked and listened to here.

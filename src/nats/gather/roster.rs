@@ -147,7 +147,7 @@ impl Roster {
 
     /// Takes in servers that findings of an agent that ran before are about: one that answers nothing now is missed, and
     /// not taken for one that does not exist.
-    pub(super) fn expect(&mut self, servers: impl Iterator<Item = Expected>) {
+    pub(super) fn look_out_for(&mut self, servers: impl Iterator<Item = Expected>) {
         for Expected { name, cluster, silent_epochs, silent_since } in servers {
             if self.left.contains_key(&name) {
                 continue;

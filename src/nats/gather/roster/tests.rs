@@ -281,20 +281,20 @@ fn expected(name: &str, silent_epochs: u64) -> Expected {
 #[test]
 fn a_server_of_earlier_findings_is_missed_from_the_first_epoch_on() {
     let mut roster = Roster::default();
-    roster.expect([expected("n1", 0), expected("n3", 4), expected("n4", 0)].into_iter());
+    roster.look_out_for([expected("n1", 0), expected("n3", 4), expected("n4", 0)].into_iter());
     assert_eq!(roster.ids().len(), 0, "nobody waits for them");
     let missing = roster.call(&see(10, TWO), &Peers::new(), true);
     assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n3 5", "n4 1"]);
     assert!(missing.iter().all(|missing| missing.expected && missing.cluster.as_deref() == Some("east")));
     // What answered is known better; of what never did, the longest silence holds.
-    roster.expect([expected("n1", 9), expected("n3", 9), expected("n3", 2)].into_iter());
+    roster.look_out_for([expected("n1", 9), expected("n3", 9), expected("n3", 2)].into_iter());
     let missing = roster.call(&see(20, &["n2", "n4"]), &routes("n4: n3"), true);
     assert_eq!(missing.iter().map(told).collect::<Vec<_>>(), ["n1 1", "n3 10 <-n4"]);
     assert_eq!(missing.iter().map(|missing| missing.expected).collect::<Vec<_>>(), [false, true]);
     // Once it answers it is a server like any other.
     assert_eq!(roster.call(&see(30, &["n1", "n2", "n3", "n4"]), &Peers::new(), true), []);
     roster.apply(vec![shutdown("n3")], at(40));
-    roster.expect([expected("n3", 2)].into_iter());
+    roster.look_out_for([expected("n3", 2)].into_iter());
     assert_eq!(roster.call(&see(40, &["n1", "n2", "n4"]), &Peers::new(), true), []);
 }
 
@@ -303,7 +303,7 @@ fn a_server_of_earlier_findings_is_forgotten_a_day_after_it_fell_silent() {
     let day = FORGET.whole_seconds();
     for (silent_epochs, gone_at) in [(3, day - 60), (0, day + 10)] {
         let mut roster = Roster::default();
-        roster.expect([expected("n3", silent_epochs)].into_iter());
+        roster.look_out_for([expected("n3", silent_epochs)].into_iter());
         assert_eq!(roster.call(&see(10, TWO), &Peers::new(), true).len(), 1);
         assert_eq!(roster.call(&see(gone_at - 1, TWO), &Peers::new(), true).len(), 1);
         assert_eq!(roster.call(&see(gone_at, TWO), &Peers::new(), true), []);
@@ -311,7 +311,7 @@ fn a_server_of_earlier_findings_is_forgotten_a_day_after_it_fell_silent() {
     // One without a name of its own comes back under another one.
     let id = "NCQRAXNACFCBEKAJDJCJHAVUMQEWEGHJCDOOZ6KRPC4NCUAMC3SDLIS2";
     let mut roster = Roster::default();
-    roster.expect([expected(id, 0)].into_iter());
+    roster.look_out_for([expected(id, 0)].into_iter());
     for second in 1..i64::try_from(NAMELESS_EPOCHS).unwrap() {
         assert_eq!(roster.call(&see(second, TWO), &Peers::new(), true).len(), 1);
     }
