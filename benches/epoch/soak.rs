@@ -157,16 +157,8 @@ impl Agent {
             snapshot.coverage.present.insert(id.clone(), (name.clone(), cluster.clone()));
             let vars = ServerVars { max_connections: 65_536, connections: 300, ..ServerVars::default() };
             let (now, version) = (Some(at), Some(Version(2, 15, 1)));
-            let server_of = Server {
-                id: id.clone(),
-                name,
-                cluster,
-                version,
-                start: None,
-                now,
-                vars: Some(vars),
-                fold: None,
-            };
+            let server_of =
+                Server { version, now, vars: Some(vars), ..Server::new(id.clone(), name, cluster) };
             snapshot.servers.insert(id.clone(), server_of);
             // Now and then a server does not tell, and findings are held.
             if number % 10 == 9 && server == 0 {

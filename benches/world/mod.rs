@@ -163,14 +163,10 @@ impl World {
                 ..ServerVars::default()
             };
             let server_of = Server {
-                id: id.clone(),
-                name,
-                cluster,
                 version: Some(Version(2, 15, 1)),
-                start: None,
                 now: Some(at),
                 vars: Some(vars),
-                fold: None,
+                ..Server::new(id.clone(), name, cluster)
             };
             snapshot.servers.insert(id, server_of);
             for connection in listed {

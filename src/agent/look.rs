@@ -258,6 +258,7 @@ impl Looker {
             patience: self.connection.timeout().min(epoch.mul_f64(PATIENCE_SHARE)),
             connections: sweep(&self.config),
             accounts: requests.contains(&Endpoint::AccountStatz) || requests.contains(&Endpoint::Accountz),
+            requests: requests.iter().copied().collect(),
             page: PAGE,
             spread,
             period,
@@ -275,6 +276,7 @@ impl Looker {
         let mut snapshot = gatherer.sweep(&plan, rules).await;
         let wanted = {
             let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+            memory.history.follow(&self.config.checks.series());
             memory.settle();
             follow_ups(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };

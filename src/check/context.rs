@@ -1,7 +1,7 @@
 //! What a rule may look at.
 
 use super::{AccountLimit, LimitView};
-use crate::snapshot::{Account, Endpoint, History, Limits, Snapshot};
+use crate::snapshot::{Account, Endpoint, History, Limits, Series, Server, Snapshot, Track};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -47,6 +47,22 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Epochs that are known, the present one included.
+    pub fn epochs(&self) -> u64 {
+        self.history.epochs().saturating_add(1)
+    }
+
+    /// Every track of a series that the rule declares, its value in the present epoch included.
+    pub fn tracks(&self, series: Series) -> Vec<Track> {
+        self.history.tracks(series, self.now)
+    }
+
+    /// The same boot of a server in the epoch before; none if it did not answer then, or was started since. The counters of
+    /// the two can be compared.
+    pub fn same_boot(&self, server: &Server) -> Option<&Server> {
+        self.previous?.servers.get(&server.id)
+    }
+
     /// Seconds since the previous epoch's gather.
     pub fn seconds_since_previous(&self) -> Option<f64> {
         let seconds = (self.now.taken_at - self.previous?.taken_at).as_seconds_f64();

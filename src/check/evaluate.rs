@@ -171,6 +171,12 @@ pub fn evaluate(
         judgement.nothing = Some("no server answered".into());
         return judgement;
     }
+    if context.epochs() < entry.epochs {
+        let seen = context.epochs();
+        judgement.nothing =
+            Some(format!("it compares {} epochs, of which this agent has seen {seen}", entry.epochs));
+        return judgement;
+    }
     // A check that needs no answer is about their absence.
     blind |= meta.partial == Partial::CannotFire && judgement.gaps.len() >= coverage.known();
     if blind && !meta.needs.is_empty() {

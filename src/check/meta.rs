@@ -98,6 +98,18 @@ pub enum EntityType {
     User,
     /// Client connections of one user of an account.
     Connection,
+    /// The link of a server to another one of its cluster.
+    Route,
+    /// The link of a server to another cluster.
+    Gateway,
+    /// The link of a leafnode to an account.
+    Leafnode,
+    /// A service of an account, by the name that its instances answer to.
+    Service,
+    /// What an account imports from another.
+    Import,
+    /// What an account exports to others.
+    Export,
     /// A subject, with its wildcards.
     Subject,
     /// The agent that publishes the finding.
@@ -112,6 +124,12 @@ impl EntityType {
             Self::Server => "server",
             Self::User => "user",
             Self::Connection => "connection",
+            Self::Route => "route",
+            Self::Gateway => "gateway",
+            Self::Leafnode => "leafnode",
+            Self::Service => "service",
+            Self::Import => "import",
+            Self::Export => "export",
             Self::Subject => "subject",
             Self::Agent => "agent",
         }
@@ -172,6 +190,9 @@ pub struct Meta {
     pub aliases: &'static [&'static str],
     /// Further reading, where there is any.
     pub docs_url: Option<&'static str>,
+    /// One sentence on where the rule differs from the public catalogue's of the same id, and what servers do that makes
+    /// it differ.
+    pub differs: Option<&'static str>,
     /// The rule in one sentence, with the default thresholds in words.
     pub rule: &'static str,
     /// Why it matters and how servers behave; paragraphs separated by an empty line.

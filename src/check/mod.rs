@@ -24,7 +24,7 @@ pub use thresholds::{
 };
 pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
 
-use crate::snapshot::FollowUp;
+use crate::snapshot::{FollowUp, Series};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, de::DeserializeOwned};
@@ -42,6 +42,11 @@ pub trait Rule: Send + Sync + Sized + 'static {
     /// What of it a server that leaves in order can bring about. Such a finding does not begin before the maintenance is
     /// over.
     const DISTURBED: Disturbed = Disturbed::Own;
+    /// Epochs that must have been seen, the present one included, before anything can be said: 2 for a rule that compares
+    /// with the epoch before. Until then the verdict is unknown.
+    const EPOCHS: u64 = 1;
+    /// The series that it reads; see [`Context::tracks`].
+    const SERIES: &'static [Series] = &[];
     /// What an operator can set, with defaults; the doc comments of its fields are the documentation.
     type Thresholds: Serialize + DeserializeOwned + JsonSchema + Default + Validate + Send + Sync;
     /// The shape of a finding's evidence.
@@ -109,6 +114,10 @@ pub struct Entry {
     pub keep: u64,
     /// See [`Rule::DISTURBED`].
     pub disturbed: Disturbed,
+    /// See [`Rule::EPOCHS`].
+    pub epochs: u64,
+    /// See [`Rule::SERIES`].
+    pub series: &'static [Series],
     configure: fn(&Settings) -> Result<Box<dyn Judge>, SettingError>,
     defaults: fn() -> serde_json::Map<String, serde_json::Value>,
     thresholds_schema: fn() -> Schema,
@@ -123,6 +132,8 @@ impl Entry {
             for_epochs: R::FOR,
             keep: R::KEEP,
             disturbed: R::DISTURBED,
+            epochs: R::EPOCHS,
+            series: R::SERIES,
             configure: |settings| {
                 let thresholds = Thresholds::<R::Thresholds>::new(settings)?;
                 Ok(Box::new(Configured::<R> { thresholds }))

@@ -120,6 +120,61 @@ impl Entity {
         Self { kind: EntityType::Connection, ..Self::user(account, account_name, user, user_name) }
     }
 
+    /// The link of a server to another one of its cluster, by its name.
+    pub fn route(server: &Name, cluster: Option<&Name>, peer: &Name) -> Self {
+        Self::link(EntityType::Route, server, cluster, peer)
+    }
+
+    /// The link of a server to another cluster.
+    pub fn gateway(server: &Name, cluster: Option<&Name>, remote: &Name) -> Self {
+        Self::link(EntityType::Gateway, server, cluster, remote)
+    }
+
+    fn link(kind: EntityType, server: &Name, cluster: Option<&Name>, other: &Name) -> Self {
+        let id = Name::from(format!("{server}/{other}"));
+        Self {
+            name: Some(id.clone()),
+            server: Some(server.clone()),
+            cluster: cluster.cloned(),
+            ..Self::bare(kind, id)
+        }
+    }
+
+    /// The link of a leafnode, by the name of its server, to an account. The server that it is connected to is no part of
+    /// its identity: it may be another one after every reconnect.
+    pub fn leafnode(account: &str, account_name: Option<&Name>, leaf: &Name) -> Self {
+        Self::of_account(EntityType::Leafnode, account, account_name, leaf)
+    }
+
+    /// A service of an account.
+    pub fn service(account: &str, account_name: Option<&Name>, service: &Name) -> Self {
+        Self::of_account(EntityType::Service, account, account_name, service)
+    }
+
+    /// What an account imports; `id` tells it from its other imports.
+    pub fn import(account: &str, account_name: Option<&Name>, id: &Name) -> Self {
+        Self::of_account(EntityType::Import, account, account_name, id)
+    }
+
+    /// What an account exports; `id` tells it from its other exports.
+    pub fn export(account: &str, account_name: Option<&Name>, id: &Name) -> Self {
+        Self::of_account(EntityType::Export, account, account_name, id)
+    }
+
+    /// Connections of an account that have something in common other than their user.
+    pub fn connections_by(account: &str, account_name: Option<&Name>, what: &Name) -> Self {
+        Self::of_account(EntityType::Connection, account, account_name, what)
+    }
+
+    fn of_account(kind: EntityType, account: &str, account_name: Option<&Name>, id: &Name) -> Self {
+        Self {
+            name: Some(id.clone()),
+            account: Some(Name::from(account)),
+            account_name: account_name.cloned(),
+            ..Self::bare(kind, id.clone())
+        }
+    }
+
     /// A subject.
     pub fn subject(subject: &Name) -> Self {
         Self { name: Some(subject.clone()), ..Self::bare(EntityType::Subject, subject.clone()) }

@@ -57,14 +57,41 @@ pub(crate) fn judge_entry(
 ) -> Judgement {
     let declared: BTreeMap<_, _> =
         declared.iter().map(|(name, limits)| ((*name).to_owned(), limits.clone())).collect();
-    let mut history = History::default();
-    if let Some(previous) = previous {
-        history.push(previous);
-    }
+    let earlier: Vec<&Snapshot> = previous.into_iter().collect();
+    let history = history_of(entry, &earlier);
     let context = Context { now, previous, history: &history, declared: &declared };
     let rule = entry.configure(settings).unwrap();
     rule.follow_ups(&context);
     evaluate(entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
+}
+
+fn history_of(entry: &Entry, earlier: &[&Snapshot]) -> History {
+    let mut history = History::default();
+    history.follow(&entry.series.iter().copied().collect());
+    earlier.iter().for_each(|snapshot| history.push(snapshot));
+    history
+}
+
+/// Judges the last of these epochs after all the others, with default thresholds.
+pub(crate) fn judge_last<R: Rule>(epochs: &[Snapshot]) -> Judgement {
+    judge_last_set::<R>(epochs, &Settings::default())
+}
+
+/// The same with settings.
+pub(crate) fn judge_last_set<R: Rule>(epochs: &[Snapshot], settings: &Settings) -> Judgement {
+    let entry = Entry::of::<R>();
+    let (now, earlier) = epochs.split_last().unwrap();
+    // As the agent does: of an epoch that is over only what later ones need is kept.
+    let mut previous = earlier.last().cloned();
+    if let Some(previous) = &mut previous {
+        previous.forget_connections();
+    }
+    let history = history_of(&entry, &earlier.iter().collect::<Vec<_>>());
+    let declared = BTreeMap::new();
+    let context = Context { now, previous: previous.as_ref(), history: &history, declared: &declared };
+    let rule = entry.configure(settings).unwrap();
+    rule.follow_ups(&context);
+    evaluate(&entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
 }
 
 fn judge_default(entry: &Entry, now: &Snapshot) -> Judgement {
@@ -86,7 +113,7 @@ fn ids_are_unique_well_formed_in_order_and_never_reused() {
         let meta = entry.meta;
         for id in [meta.id].iter().chain(meta.aliases) {
             assert!(ids.insert(id.to_uppercase()), "{id} is taken");
-            assert!(!RETIRED.contains(id), "{id} is retired");
+            assert!(RETIRED.iter().all(|(retired, _)| retired != id), "{id} is retired");
         }
         let (family, number) = meta.id.rsplit_once('_').unwrap();
         assert!(number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()), "{}", meta.id);

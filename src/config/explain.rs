@@ -168,6 +168,8 @@ const fn keys(kind: EntityType) -> &'static [&'static str] {
         EntityType::Account => &["account", "cluster"],
         EntityType::Server => &["cluster", "server"],
         EntityType::User | EntityType::Connection => &["account", "user"],
+        EntityType::Route | EntityType::Gateway => &["cluster", "server"],
+        EntityType::Leafnode | EntityType::Service | EntityType::Import | EntityType::Export => &["account"],
         EntityType::Subject | EntityType::Agent => &[],
     }
 }

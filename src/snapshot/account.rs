@@ -16,6 +16,15 @@ pub struct OnServer {
     pub subscriptions: Option<u64>,
 }
 
+/// What one server counts of an account's messages since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes sent and received, those through gateways, routes and leafnodes included.
+    pub bytes: u64,
+    /// Those of them that went through gateways (2.11).
+    pub gateway_bytes: u64,
+}
+
 /// Limits of an account's JWT. -1 is unlimited; the server leaves out zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccountLimits {
@@ -51,6 +60,13 @@ pub struct Account {
     pub servers: BTreeMap<Name, OnServer>,
     /// The largest interest that any server shows, one without connections included; none if no server shows one.
     pub interest: Option<u64>,
+    /// Slow consumers since the start of each server, by its id; servers without any are left out. One client may be
+    /// counted more than once (measured).
+    pub slow_consumers: BTreeMap<Name, u64>,
+    /// By server id; only of servers through whose gateways something of the account went.
+    pub traffic: BTreeMap<Name, Traffic>,
+    /// Bytes sent and received, by all servers that answered.
+    pub bytes: u64,
     /// Its limits.
     pub limits: Limits,
     /// From the sweep over connections; empty where it has none.
@@ -70,6 +86,9 @@ impl Account {
             name: None,
             servers: BTreeMap::new(),
             interest: None,
+            slow_consumers: BTreeMap::new(),
+            traffic: BTreeMap::new(),
+            bytes: 0,
             limits,
             fold: AccountFold::default(),
             events: AccountEvents::default(),

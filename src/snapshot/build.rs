@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::wire::connz::{Connection, PageHead};
+use crate::wire::subsz::Subsz;
+use crate::wire::varz::ByKind;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -26,13 +28,22 @@ fn id_of(server: &str) -> Name {
     Name::from(format!("ID-{server}"))
 }
 
-const ASKED: [Endpoint; 6] = [
+const ASKED: [Endpoint; 15] = [
     Endpoint::Statsz,
     Endpoint::Varz,
     Endpoint::Connz,
     Endpoint::AccountStatz,
     Endpoint::Accountz,
     Endpoint::Events,
+    Endpoint::Routez,
+    Endpoint::Gatewayz,
+    Endpoint::GatewayAccounts,
+    Endpoint::Leafz,
+    Endpoint::Subsz,
+    Endpoint::Healthz,
+    Endpoint::Closed,
+    Endpoint::AccountDetails,
+    Endpoint::Services,
 ];
 
 impl System {
@@ -59,18 +70,57 @@ impl System {
         for endpoint in ASKED {
             self.snapshot.coverage.note(endpoint, &id, Answer::Complete);
         }
-        let vars = ServerVars { max_connections: 65_536, ..ServerVars::default() };
+        let vars = ServerVars {
+            max_connections: 65_536,
+            memory: 64 << 20,
+            cores: 4,
+            auth_required: true,
+            config_loaded: Some(at(-3600)),
+            config_digest: Some("sha256:0".into()),
+            cluster_port: i64::from(cluster.is_some()) * 6222,
+            stale_connections: Some(0),
+            stalled_clients: Some(0),
+            slow_by_kind: Some(ByKind::default()),
+            stale_by_kind: Some(ByKind::default()),
+            subscriptions: 80,
+            ..ServerVars::default()
+        };
         let server = Server {
-            id: id.clone(),
-            name,
-            cluster,
             version: Some(Version(2, 15, 1)),
             start: Some(at(-3600)),
             now: Some(at(0)),
             vars: Some(vars),
-            fold: None,
+            gateways: Some(Gateways::default()),
+            leafs: Some(Vec::new()),
+            interest: Some(Subsz { num_subscriptions: 80, ..Subsz::default() }),
+            health: Some(Health { ok: true, ..Health::default() }),
+            ..Server::new(id.clone(), name, cluster)
         };
         self.snapshot.servers.insert(id, server);
+        self.mesh();
+    }
+
+    /// Routes between all servers of each cluster.
+    fn mesh(&mut self) {
+        let members: Vec<(Name, Name, Option<Name>)> = self
+            .snapshot
+            .servers
+            .values()
+            .map(|server| (server.id.clone(), server.name.clone(), server.cluster.clone()))
+            .collect();
+        for server in self.snapshot.servers.values_mut() {
+            let peers =
+                members.iter().filter(|(id, _, cluster)| *id != server.id && *cluster == server.cluster);
+            let routes = peers.filter(|_| server.cluster.is_some()).map(|(id, name, _)| Route {
+                peer: id.clone(),
+                peer_name: Some(name.clone()),
+                connections: 4,
+                rtt: Some(Duration::from_micros(300)),
+                pending: 0,
+                most_pending: (0, None),
+            });
+            server.routes = Some(routes.collect());
+        }
     }
 
     /// A later time of the same system.

@@ -100,6 +100,8 @@ pub struct ServerFold {
     pub leafnodes: u64,
     /// Clients that were idle for long and never carried a message.
     pub silent: u64,
+    /// Subscriptions of these clients.
+    pub subscriptions: u64,
     /// The accounts with most clients here, the most first, at most 5.
     pub accounts: Vec<Counted>,
     /// How many accounts have clients here.

@@ -21,11 +21,30 @@ pub enum Endpoint {
     AccountConnz,
     /// `$SYS.ACCOUNT.*.DISCONNECT` and the orderly ends of servers.
     Events,
+    /// `$SYS.REQ.SERVER.PING.ROUTEZ`.
+    Routez,
+    /// `$SYS.REQ.SERVER.PING.GATEWAYZ`.
+    Gatewayz,
+    /// `$SYS.REQ.SERVER.PING.GATEWAYZ` with accounts, which is asked rarely.
+    GatewayAccounts,
+    /// `$SYS.REQ.SERVER.PING.LEAFZ`.
+    Leafz,
+    /// `$SYS.REQ.SERVER.PING.SUBSZ`, for statistics.
+    Subsz,
+    /// `$SYS.REQ.SERVER.PING.HEALTHZ` with details.
+    Healthz,
+    /// `$SYS.REQ.SERVER.<id>.CONNZ` of connections that ended since the previous epoch.
+    Closed,
+    /// `$SYS.REQ.SERVER.<id>.ACCOUNTZ` for the imports, exports and claims of accounts. A server of which nothing was
+    /// wanted has answered.
+    AccountDetails,
+    /// `$SYS.REQ.SERVER.<id>.CONNZ` of connections that answer `$SRV.PING`, account by account.
+    Services,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::Statsz,
         Self::Varz,
         Self::Connz,
@@ -33,6 +52,15 @@ impl Endpoint {
         Self::Accountz,
         Self::AccountConnz,
         Self::Events,
+        Self::Routez,
+        Self::Gatewayz,
+        Self::GatewayAccounts,
+        Self::Leafz,
+        Self::Subsz,
+        Self::Healthz,
+        Self::Closed,
+        Self::AccountDetails,
+        Self::Services,
     ];
 
     /// The name used in reasons.
@@ -45,6 +73,15 @@ impl Endpoint {
             Self::Accountz => "ACCOUNTZ",
             Self::AccountConnz => "ACCOUNT CONNZ",
             Self::Events => "events",
+            Self::Routez => "ROUTEZ",
+            Self::Gatewayz => "GATEWAYZ",
+            Self::GatewayAccounts => "GATEWAYZ with accounts",
+            Self::Leafz => "LEAFZ",
+            Self::Subsz => "SUBSZ",
+            Self::Healthz => "HEALTHZ",
+            Self::Closed => "CONNZ of closed connections",
+            Self::AccountDetails => "ACCOUNTZ with imports and exports",
+            Self::Services => "CONNZ of services",
         }
     }
 
@@ -54,10 +91,15 @@ impl Endpoint {
         match self {
             Self::Statsz => Some("$SYS.REQ.SERVER.*.STATSZ"),
             Self::Varz => Some("$SYS.REQ.SERVER.*.VARZ"),
-            Self::Connz => Some("$SYS.REQ.SERVER.*.CONNZ"),
-            Self::Accountz => Some("$SYS.REQ.SERVER.*.ACCOUNTZ"),
+            Self::Connz | Self::Closed | Self::Services => Some("$SYS.REQ.SERVER.*.CONNZ"),
+            Self::Accountz | Self::AccountDetails => Some("$SYS.REQ.SERVER.*.ACCOUNTZ"),
             Self::AccountStatz => Some("$SYS.REQ.ACCOUNT.*.STATZ"),
             Self::AccountConnz => Some("$SYS.REQ.ACCOUNT.*.CONNZ"),
+            Self::Routez => Some("$SYS.REQ.SERVER.*.ROUTEZ"),
+            Self::Gatewayz | Self::GatewayAccounts => Some("$SYS.REQ.SERVER.*.GATEWAYZ"),
+            Self::Leafz => Some("$SYS.REQ.SERVER.*.LEAFZ"),
+            Self::Subsz => Some("$SYS.REQ.SERVER.*.SUBSZ"),
+            Self::Healthz => Some("$SYS.REQ.SERVER.*.HEALTHZ"),
             Self::Events => None,
         }
     }
@@ -65,15 +107,31 @@ impl Endpoint {
     /// The first version of nats-server that knows the request; none for those that every version knows which this agent
     /// can work with (2.9 and later).
     pub const fn since(self) -> Option<Version> {
-        match self {
-            Self::Statsz
-            | Self::Varz
-            | Self::Connz
-            | Self::AccountStatz
-            | Self::Accountz
-            | Self::AccountConnz
-            | Self::Events => None,
-        }
+        // Every one of them exists since 2.9.
+        let _ = self;
+        None
+    }
+}
+
+/// A set of requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests(u32);
+
+impl Requests {
+    /// Whether it is one of them.
+    pub const fn contains(self, endpoint: Endpoint) -> bool {
+        self.0 & (1 << endpoint as u32) != 0
+    }
+
+    /// All that there are.
+    pub fn all() -> Self {
+        Endpoint::ALL.into_iter().collect()
+    }
+}
+
+impl FromIterator<Endpoint> for Requests {
+    fn from_iter<I: IntoIterator<Item = Endpoint>>(endpoints: I) -> Self {
+        Self(endpoints.into_iter().fold(0, |set, endpoint| set | 1 << endpoint as u32))
     }
 }
 

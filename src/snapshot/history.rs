@@ -1,8 +1,9 @@
 //! What the last epochs were like, for growth and trends.
 
-use super::Snapshot;
+use super::series::Followed;
+use super::{Series, Snapshot, Track};
 use crate::text::Name;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use time::OffsetDateTime;
 
 /// Epochs that are remembered.
@@ -41,13 +42,32 @@ pub struct Trend {
 pub struct History {
     accounts: HashMap<Name, VecDeque<Sample>>,
     servers: HashMap<Name, VecDeque<Sample>>,
+    followed: Followed,
+    epochs: u64,
 }
 
 impl History {
+    /// Follows these series from now on, and forgets others.
+    pub fn follow(&mut self, wanted: &BTreeSet<Series>) {
+        self.followed.want(wanted);
+    }
+
+    /// Epochs that were remembered, also those beyond the window.
+    pub const fn epochs(&self) -> u64 {
+        self.epochs
+    }
+
+    /// Every track of a series, its value in the present epoch included.
+    pub fn tracks(&self, series: Series, now: &Snapshot) -> Vec<Track> {
+        self.followed.tracks(series, now)
+    }
+
     /// Remembers an epoch. Sums over accounts are remembered only of epochs in which every server answered,
     /// because a missing server would look like a drop.
     pub fn push(&mut self, snapshot: &Snapshot) {
         let at = snapshot.taken_at;
+        self.epochs += 1;
+        self.followed.push(snapshot);
         if snapshot.coverage.gaps(super::Endpoint::AccountStatz).is_empty() {
             self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));
             for account in snapshot.accounts.values() {

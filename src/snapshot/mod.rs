@@ -9,27 +9,35 @@ mod coverage;
 mod departure;
 mod events;
 mod follow_up;
+mod health;
 mod history;
+mod links;
 mod missing;
 mod pace;
+mod series;
 mod server;
 mod texts;
+mod vars;
 
-pub use account::{Account, AccountLimits, Limits, OnServer};
+pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
 pub use connections::{
     AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
     PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
-pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Shortfall};
+pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Requests, Shortfall};
 pub use departure::{Departure, Leaving};
 pub use events::{AccountEvents, Events};
 pub use follow_up::{ConnectionSubscriptions, FollowUp, FollowUpResults, SubscriptionShape};
+pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
+pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
 pub use missing::Missing;
 pub use pace::Pace;
-pub use server::{Server, ServerVars, Version};
+pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
+pub use server::{Server, Version};
+pub use vars::{JetStreamVars, ServerVars};
 
 use crate::text::Name;
 use std::collections::BTreeMap;

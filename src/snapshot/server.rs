@@ -1,7 +1,8 @@
 //! A server, as far as it answered.
 
-use super::ServerFold;
+use super::{Gateways, Health, Leaf, Route, ServerFold, ServerVars};
 use crate::text::Name;
+use crate::wire::subsz::Subsz;
 use time::OffsetDateTime;
 
 /// The first three numbers of a server's version; what follows (`-dev`, `-RC.1`) is dropped.
@@ -47,26 +48,50 @@ pub struct Server {
     pub vars: Option<ServerVars>,
     /// From the sweep over its connections.
     pub fold: Option<ServerFold>,
-}
-
-/// What VARZ tells.
-#[derive(Debug, Clone, Default)]
-pub struct ServerVars {
-    /// Open NATS, WebSocket and MQTT connections, those of the system account included; exactly the number that
-    /// the server compares with its maximum.
-    pub connections: u64,
-    /// Connections of those kinds since the server started, refused ones included.
-    pub total_connections: u64,
-    /// The configured maximum. Up to 2.12.4 -1 was "no limit"; from 2.12.5 and 2.14.0 on 0 and -1 mean that every
-    /// client is refused, and both are shown as -1.
-    pub max_connections: i64,
-    /// The most subscriptions a connection may have; none or 0 where the server sets no limit.
-    pub max_subscriptions: Option<i64>,
-    /// Open leafnode connections.
-    pub leafnodes: u64,
+    /// From ROUTEZ, one for each peer.
+    pub routes: Option<Vec<Route>>,
+    /// From GATEWAYZ.
+    pub gateways: Option<Gateways>,
+    /// From LEAFZ.
+    pub leafs: Option<Vec<Leaf>>,
+    /// From SUBSZ.
+    pub interest: Option<Subsz>,
+    /// From HEALTHZ.
+    pub health: Option<Health>,
 }
 
 impl Server {
+    /// A server of which only the roll call is known.
+    pub const fn new(id: Name, name: Name, cluster: Option<Name>) -> Self {
+        Self {
+            id,
+            name,
+            cluster,
+            version: None,
+            start: None,
+            now: None,
+            vars: None,
+            fold: None,
+            routes: None,
+            gateways: None,
+            leafs: None,
+            interest: None,
+            health: None,
+        }
+    }
+
+    /// Its identity over restarts: names are unique only within a cluster where JetStream is not used.
+    pub fn key(&self) -> Name {
+        self.cluster
+            .as_ref()
+            .map_or_else(|| self.name.clone(), |cluster| Name::from(format!("{cluster}/{}", self.name)))
+    }
+
+    /// The JetStream domain, where it has one.
+    pub fn domain(&self) -> Option<&Name> {
+        self.vars.as_ref()?.jetstream.as_ref()?.domain.as_ref()
+    }
+
     /// Whether `max_connections` of 0 or less makes this server refuse every client; none if its version is unknown.
     pub fn refuses_all_when_not_positive(&self) -> Option<bool> {
         self.version.map(|version| {

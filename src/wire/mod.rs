@@ -10,8 +10,13 @@ pub mod accountz;
 pub mod connz;
 pub mod envelope;
 pub mod event;
+pub mod gatewayz;
+pub mod healthz;
 pub mod jwt;
+pub mod leafz;
+pub mod routez;
 pub mod statsz;
+pub mod subsz;
 pub mod time;
 pub mod varz;
 

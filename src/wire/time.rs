@@ -1,6 +1,7 @@
 //! Times as servers write them.
 
 use ::time::{Date, Month, OffsetDateTime, Time, UtcOffset, format_description::well_known::Rfc3339};
+use std::time::Duration;
 
 /// An RFC 3339 time with up to nine fractional digits; none for Go's zero time and for anything else.
 pub fn timestamp(text: &str) -> Option<OffsetDateTime> {
@@ -37,6 +38,14 @@ fn digits(text: &[u8]) -> Option<u32> {
     text.iter().try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
 }
 
+/// A duration as Go writes it (`162.06ms`, `219µs`, `1m2.5s`); none of anything else. `0s` is what a server writes before
+/// it has measured a round trip.
+pub fn duration(text: &str) -> Option<Duration> {
+    // Go writes the micro sign; humantime reads fractions only of the last part.
+    let text = text.replace(['µ', 'μ'], "u");
+    humantime::parse_duration(&text).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,6 +57,24 @@ mod tests {
         assert!(timestamp("2026-11-20T10:00:00+02:00").is_some());
         assert_eq!(timestamp("0001-01-01T00:00:00Z"), None);
         assert_eq!(timestamp("yesterday"), None);
+    }
+
+    #[test]
+    fn go_durations() {
+        for (text, micros) in [
+            ("162.06ms", 162_060),
+            ("219µs", 219),
+            ("1m2.5s", 62_500_000),
+            ("0s", 0),
+            ("1.5µs", 1),
+            ("2h0m1s", 7_201_000_000),
+            ("950ns", 0),
+        ] {
+            assert_eq!(duration(text).map(|d| d.as_micros()), Some(micros), "{text}");
+        }
+        for bad in ["", "fast", "-1s", "1", "ms"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
     }
 
     fn both(text: &str) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {

@@ -76,6 +76,7 @@ impl Lens {
             patience: self.patience,
             connections: self.sweep,
             accounts: true,
+            requests: insights_agent::snapshot::Requests::all(),
             page: 64,
             spread: Duration::ZERO,
             period: Duration::ZERO,

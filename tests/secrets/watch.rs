@@ -48,6 +48,7 @@ impl Viewpoint {
             patience: Duration::from_secs(10),
             connections: Sweep::Whole,
             accounts: true,
+            requests: insights_agent::snapshot::Requests::all(),
             page: 64,
             spread: Duration::ZERO,
             period: Duration::ZERO,

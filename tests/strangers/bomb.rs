@@ -78,6 +78,7 @@ async fn bombs_are_refused_and_the_server_is_judged() {
             patience: Duration::from_secs(5),
             connections: Sweep::Whole,
             accounts: true,
+            requests: insights_agent::snapshot::Requests::all(),
             page: 8192,
             spread: Duration::ZERO,
             period: Duration::ZERO,

@@ -53,6 +53,7 @@ mod cluster;
 mod findings;
 mod formation;
 mod identities;
+pub mod watched;
 
 use std::path::PathBuf;
 

@@ -124,6 +124,7 @@ impl Rule for SubscriptionLimit {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "The subscriptions of an account's largest connection, or of the account as a whole, are at 90 % or more \
                of the most it allows.",
         why: "Servers enforce the subscription limit for each connection on its own: what goes beyond the \

@@ -97,6 +97,7 @@ impl Rule for ServerNotAnswering {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "A known server has not answered this agent for 2 epochs in a row; critical from 5 epochs on.",
         why: "While a server is silent, its clients, its limits and its part of every sum are unseen: what depends on it \
               is unknown, and a fault there would not be found.\n\n\

@@ -47,6 +47,7 @@ impl Rule for DeniedSubject {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "The agent's user may not publish or subscribe to a subject that an enabled check needs.",
         why: "A server answers a request that is not allowed with silence, and tells only the client library on the \
               side. The checks that need the answers are unknown, so that what they would find stays hidden.\n\n\

@@ -86,6 +86,7 @@ impl Rule for EpochOverrun {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "For 2 epochs in a row the gather was cut at its deadline, or epochs were left out because one took too \
                long.",
         why: "An epoch never overlaps the next: its gather ends at four fifths of the interval, whatever is missing then, \

@@ -70,6 +70,7 @@ impl Rule for ConnectionHotspot {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "A server has more than 2 times the average connections of its cluster's servers, and at least 100.",
         why: "A hot server reaches its limits first while the others idle, and when it goes down most clients \
               reconnect at once.\n\n\

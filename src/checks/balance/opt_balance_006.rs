@@ -87,6 +87,7 @@ impl Rule for AccountConcentration {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "More than 70 % of an account's client connections in a cluster of at least 3 servers are on one server, \
                and the account has at least 10 connections there.",
         why: "When that server goes down or is restarted, nearly all clients of the account lose their connection at \

@@ -115,6 +115,7 @@ impl Rule for IdleClientConnections {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "A client connection has been idle for more than 5 minutes and never carried a message in or out.",
         why: "Such a connection holds a socket, buffers and 10 to 30 KB of memory on its server, counts towards the \
               limits of server and account, and does nothing. Most often code opened it and forgot it, or a pool is \

@@ -141,6 +141,7 @@ impl Rule for ConnectionCountHigh {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "The client connections of a server are at 80 % or more of its `max_connections`.",
         why: "A full server refuses every further client with \"maximum connections exceeded\", and where one server \
               of a cluster is lost its clients move to the others: room is needed for them too.\n\n\

@@ -90,6 +90,7 @@ impl Rule for ExcessiveUserConnections {
         since: "2.9",
         aliases: &[],
         docs_url: None,
+        differs: None,
         rule: "One user identity has more than 100 active connections, summed over all servers.",
         why: "NATS has no limit of connections per user, only one per account: a user that opens connection after \
               connection shuts out all other users of its account. It also holds a socket, buffers and 10 to 30 KB \

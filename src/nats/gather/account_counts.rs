@@ -8,9 +8,9 @@ use super::scatter::{Request, Scatter, Wait};
 use super::tally::Tally;
 use super::waves::{Wave, waves};
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{Account, Answer, Coverage, Endpoint, OnServer, Server, Snapshot};
+use crate::snapshot::{Account, Answer, Coverage, Endpoint, OnServer, Server, Snapshot, Traffic};
 use crate::text::{NAME_BYTES, Name, bounded};
-use crate::wire::account_statz::{AccountStat, AccountStatz};
+use crate::wire::account_statz::{AccountStat, AccountStatz, DataStats};
 use crate::wire::envelope;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::time::Instant;
@@ -259,6 +259,7 @@ impl Counts {
             subscriptions: stat.num_subscriptions,
         };
         account.interest = account.interest.max(on.subscriptions);
+        count_traffic(account, server, stat);
         // Ten thousand accounts that are loaded on a thousand servers have connections on few of them.
         if on.connections > 0 || on.leafnodes > 0 {
             account.servers.insert(server.clone(), on);
@@ -288,11 +289,30 @@ impl Counts {
                 None => drop(snapshot.accounts.insert(id, counted.account)),
                 Some(account) => {
                     account.interest = account.interest.max(counted.account.interest);
+                    account.bytes = account.bytes.saturating_add(counted.account.bytes);
+                    account.slow_consumers.extend(counted.account.slow_consumers);
+                    account.traffic.extend(counted.account.traffic);
                     account.servers.extend(counted.account.servers);
                 }
             }
         }
         loaded
+    }
+}
+
+fn count_traffic(account: &mut Account, server: &Name, stat: &AccountStat) {
+    let sum = |sent: i64, received: i64| {
+        u64::try_from(sent).unwrap_or(0).saturating_add(u64::try_from(received).unwrap_or(0))
+    };
+    let bytes = sum(stat.sent.bytes, stat.received.bytes);
+    account.bytes = account.bytes.saturating_add(bytes);
+    let gateways = |stats: &DataStats| stats.gateways.as_ref().map_or(0, |gateways| gateways.bytes);
+    let gateway_bytes = sum(gateways(&stat.sent), gateways(&stat.received));
+    if gateway_bytes > 0 {
+        account.traffic.insert(server.clone(), Traffic { bytes, gateway_bytes });
+    }
+    if let Some(slow) = u64::try_from(stat.slow_consumers).ok().filter(|slow| *slow > 0) {
+        account.slow_consumers.insert(server.clone(), slow);
     }
 }
 

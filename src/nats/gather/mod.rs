@@ -10,17 +10,18 @@ mod bystander;
 mod connections;
 mod denials;
 mod events;
+mod every;
 mod follow_up;
 mod lanes;
 mod learnt;
 mod owners;
 mod page;
+mod parts;
 mod roll_call;
 mod roster;
 mod round;
 mod scatter;
 mod tally;
-mod variables;
 mod waves;
 
 #[cfg(test)]
@@ -35,7 +36,7 @@ mod world;
 use super::connect::Connection;
 use super::inbox::{Inbox, InboxError};
 use crate::election::AGENTS_SUBJECT;
-use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Snapshot};
+use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Requests, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
 use account_counts::Sizes;
@@ -50,7 +51,7 @@ use page::Folding;
 use roll_call::RollCall;
 pub use roster::Expected;
 use roster::Roster;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -64,9 +65,6 @@ pub const PAGE: u64 = 32_768;
 
 /// Why something was not asked or not waited for any longer.
 const CUT: &str = "the epoch's time was over";
-
-/// Bytes of an answer to VARZ on the network, until one has come (measured: 3 KB plain and half of that compressed).
-const VARZ_BYTES: f64 = 2048.0;
 
 /// Remembered connections of this agent, over reconnects.
 const OWN_CONNECTIONS: usize = 16;
@@ -99,6 +97,8 @@ pub struct Plan {
     pub connections: Sweep,
     /// Whether an enabled check needs what servers count per account.
     pub accounts: bool,
+    /// Everything that an enabled check needs.
+    pub requests: Requests,
     /// The most connections of one page; fewer are asked for where they are large.
     pub page: u64,
     /// The time over which the first requests for connections are spread, where there are more than a handful of servers.
@@ -119,7 +119,8 @@ pub struct Gatherer {
     lanes: Lanes,
     learnt: Mutex<Learnt>,
     owners: Mutex<Owners>,
-    varz_size: Faded,
+    /// Bytes of answers on the network, by what was asked.
+    sizes: HashMap<Endpoint, Faded>,
     statz_sizes: Sizes,
     system_account: Option<Name>,
     own: Vec<(Name, u64)>,
@@ -148,7 +149,7 @@ impl Gatherer {
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
             owners: Mutex::new(Owners::default()),
-            varz_size: Faded::new(VARZ_BYTES),
+            sizes: HashMap::new(),
             statz_sizes: Sizes::default(),
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
             own: Vec::new(),
@@ -249,6 +250,9 @@ impl Gatherer {
     fn note_what_is_not_asked(&self, plan: &Plan, snapshot: &mut Snapshot) {
         let not_asked = &mut snapshot.coverage.not_asked;
         let unneeded = "no enabled check needs it";
+        for endpoint in Endpoint::ALL.into_iter().filter(|endpoint| !plan.requests.contains(*endpoint)) {
+            not_asked.insert(endpoint, unneeded.into());
+        }
         if !self.asks_accounts(plan) {
             not_asked.insert(Endpoint::AccountStatz, unneeded.into());
             not_asked.insert(Endpoint::Accountz, unneeded.into());

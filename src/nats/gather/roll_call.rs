@@ -94,14 +94,10 @@ impl RollCall {
                 self.peers.insert(name_of(&info), Neighbours::of(&statsz.routes, &statsz.gateways));
             }
             let server = Server {
-                id: id.clone(),
-                name: name_of(&info),
-                cluster: cluster_of(&info),
                 version: Version::parse(&info.ver),
                 start: answer.as_ref().ok().and_then(|statsz| timestamp(&statsz.start)),
                 now: timestamp(&info.time),
-                vars: None,
-                fold: None,
+                ..Server::new(id.clone(), name_of(&info), cluster_of(&info))
             };
             snapshot.coverage.present.insert(id.clone(), (server.name.clone(), server.cluster.clone()));
             let answer = answer.map_or_else(|error| Answer::Failed(error.to_string()), |_| Answer::Complete);

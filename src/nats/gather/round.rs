@@ -2,12 +2,15 @@
 
 use super::account_counts::{Counts, Loaded};
 use super::connections::{self, Swept, Target};
+use super::every::{self, Answers, Round, Told, What};
+use super::learnt::Faded;
 use super::owners::{Owners, Reading};
 use super::page::Folding;
-use super::{Gatherer, Plan, Sweep, accounts, variables};
+use super::{Gatherer, Plan, Sweep, accounts};
 use crate::snapshot::{AccountLimits, Endpoint, Limits, PageSource, ServerVars, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::time::timestamp;
+use crate::wire::varz::Varz;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::PoisonError;
@@ -23,6 +26,9 @@ const FLAGGED: usize = 256;
 /// Connections that a server is expected to have if it has not told.
 const UNTOLD: u64 = 10_000;
 
+/// Measured: 3 KB plain and half of that compressed.
+const VARZ: What = What { endpoint: Endpoint::Varz, request: "VARZ", body: "", bytes: 2048.0 };
+
 impl Gatherer {
     /// Asks these servers for everything else. `late` ones are asked one by one: all others have answered before.
     pub(super) async fn round(
@@ -37,6 +43,7 @@ impl Gatherer {
             return;
         }
         let loaded = self.ask_counts(plan, snapshot, servers, late).await;
+        self.ask_parts(plan, snapshot, servers, late).await;
         let asks_accounts = self.asks_accounts(plan);
         let due = match asks_accounts {
             true => accounts::choose(&mut self.accounts, snapshot, &loaded, late),
@@ -81,7 +88,7 @@ impl Gatherer {
         servers: &BTreeSet<Name>,
         late: bool,
     ) -> Loaded {
-        let (inbox, lanes, size) = (&self.inbox, &self.lanes, &self.varz_size);
+        let (inbox, lanes, varz) = (&self.inbox, &self.lanes, (VARZ, self.size_of(VARZ)));
         let asks_accounts = self.asks_accounts(plan);
         let mut sizes = self.statz_sizes;
         let mut counts = Counts::after(&snapshot.coverage);
@@ -91,8 +98,8 @@ impl Gatherer {
         let only_used = asks_accounts && !late && sizes.too_much(snapshot.servers.len());
         let ask_vars = async {
             match late {
-                true => variables::ask_each(inbox, plan, lanes, size, servers).await,
-                false => variables::ask_all(inbox, plan, lanes, size, servers).await,
+                true => every::ask_each(inbox, plan, lanes, varz, servers).await,
+                false => every::ask_all(inbox, plan, lanes, varz, servers).await,
             }
         };
         let ask_accounts = async {
@@ -104,10 +111,7 @@ impl Gatherer {
         };
         // VARZ is no heavy request, so that it may be beside another one.
         let (vars, ()) = tokio::join!(ask_vars, ask_accounts);
-        if let Some(bytes) = vars.bytes_of_an_answer() {
-            self.varz_size.add(bytes);
-        }
-        let vars = vars.settle(snapshot);
+        let vars = self.settle(snapshot, vars);
         self.take_vars(snapshot, vars);
         if only_used {
             counts.ask_used(&self.inbox, plan, &snapshot.servers, &mut sizes).await;
@@ -116,7 +120,22 @@ impl Gatherer {
         counts.settle(snapshot)
     }
 
-    fn take_vars(&mut self, snapshot: &mut Snapshot, answers: variables::Answers) {
+    /// Bytes of an answer, as far as some have come.
+    pub(super) fn size_of(&self, what: What) -> Faded {
+        self.sizes.get(&what.endpoint).copied().unwrap_or_else(|| Faded::new(what.bytes))
+    }
+
+    /// Notes what a round cost and how each server did, and gives what they told.
+    pub(super) fn settle<T: Told>(&mut self, snapshot: &mut Snapshot, round: Round<T>) -> Answers<T> {
+        if let Some(bytes) = round.bytes_of_an_answer() {
+            let mut size = self.size_of(round.what());
+            size.add(bytes);
+            self.sizes.insert(round.what().endpoint, size);
+        }
+        round.settle(snapshot)
+    }
+
+    fn take_vars(&mut self, snapshot: &mut Snapshot, answers: Answers<Varz>) {
         let own_server = self.inbox.carrier().own().0;
         for (id, (info, varz)) in answers {
             let Some(server) = snapshot.servers.get_mut(&id) else {
@@ -133,13 +152,7 @@ impl Gatherer {
                 server.cluster = None;
                 snapshot.coverage.present.insert(id, (server.name.clone(), None));
             }
-            server.vars = Some(ServerVars {
-                connections: u64::try_from(varz.connections).unwrap_or(0),
-                total_connections: varz.total_connections,
-                max_connections: varz.max_connections,
-                max_subscriptions: varz.max_subscriptions,
-                leafnodes: u64::try_from(varz.leafnodes).unwrap_or(0),
-            });
+            server.vars = Some(ServerVars::of(&varz));
         }
     }
 

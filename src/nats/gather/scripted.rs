@@ -117,7 +117,7 @@ async fn what_would_be_too_much_at_once_is_asked_in_waves() {
     assert_whole(&gatherer.sweep(&plan(12), rules()).await);
     assert_eq!(of(&world.take_asked(), ".STATZ").len(), 1);
 
-    gatherer.varz_size = Faded::new(BUDGET as f64);
+    gatherer.sizes.insert(Endpoint::Varz, Faded::new(BUDGET as f64));
     assert_whole(&gatherer.sweep(&plan(13), rules()).await);
     assert_eq!(of(&world.take_asked(), ".VARZ").len(), 40);
 }

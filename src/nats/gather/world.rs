@@ -7,7 +7,7 @@ use crate::nats::carrier::{Carrier, Incoming};
 use crate::nats::encoding::Encoding;
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::Inbox;
-use crate::snapshot::FoldRules;
+use crate::snapshot::{Endpoint, FoldRules};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -78,6 +78,16 @@ pub(super) struct World {
 }
 
 /// How long an answer may take in these tests.
+/// What the checks of these tests need.
+const WANTED: [Endpoint; 6] = [
+    Endpoint::Statsz,
+    Endpoint::Varz,
+    Endpoint::Connz,
+    Endpoint::AccountStatz,
+    Endpoint::Accountz,
+    Endpoint::Events,
+];
+
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An account's public key.
@@ -321,6 +331,7 @@ pub(super) fn plan(epoch: u64) -> Plan {
         patience: PATIENCE,
         connections: Sweep::Whole,
         accounts: true,
+        requests: WANTED.into_iter().collect(),
         page: PAGE,
         spread: Duration::ZERO,
         period: Duration::ZERO,

@@ -132,6 +132,7 @@ impl ConnectionFold {
             return;
         }
         on_server.clients += 1;
+        on_server.subscriptions = on_server.subscriptions.saturating_add(connection.subscriptions);
         share.clients = share.clients.saturating_add(1);
         let share_clients = share.clients;
         match &*connection.client_type {

@@ -1,4 +1,4 @@
-//! VARZ of every server.
+//! One answer of every server to the same request.
 
 use super::Plan;
 use super::ask_one::{Missed, ask_one};
@@ -10,26 +10,48 @@ use crate::nats::inbox::Inbox;
 use crate::snapshot::{Answer, Endpoint, Snapshot};
 use crate::text::Name;
 use crate::wire::envelope::{self, ServerInfo};
-use crate::wire::varz::Varz;
 use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is asked.
+#[derive(Clone, Copy)]
+pub(super) struct What {
+    pub(super) endpoint: Endpoint,
+    /// The last token of the subject.
+    pub(super) request: &'static str,
+    /// Options as JSON, or nothing.
+    pub(super) body: &'static str,
+    /// Bytes of an answer on the network until one has come.
+    pub(super) bytes: f64,
+}
+
+/// What an answer of the system's servers can be.
+pub(super) trait Told: DeserializeOwned + Send + 'static {}
+
+impl<T: DeserializeOwned + Send + 'static> Told for T {}
+
 /// What servers answered.
-pub(super) type Answers = BTreeMap<Name, (ServerInfo, Varz)>;
+pub(super) type Answers<T> = BTreeMap<Name, (ServerInfo, T)>;
 
 /// What the round brought, to be noted when nothing else uses the snapshot.
-pub(super) struct Round {
-    pub(super) answers: Answers,
-    outcome: Outcome,
+pub(super) struct Round<T> {
+    what: What,
+    answers: Answers<T>,
+    outcome: Outcome<T>,
     tally: Tally,
 }
 
-enum Outcome {
-    Scattered(Box<Scatter<Varz>>),
+enum Outcome<T> {
+    Scattered(Box<Scatter<T>>),
     Each(Vec<(Name, Answer)>),
 }
 
-impl Round {
+impl<T: Told> Round<T> {
+    pub(super) const fn what(&self) -> What {
+        self.what
+    }
+
     /// Bytes of one answer on average, if there was any.
     pub(super) fn bytes_of_an_answer(&self) -> Option<f64> {
         match &self.outcome {
@@ -39,15 +61,15 @@ impl Round {
     }
 
     /// Adds costs and coverage to the snapshot.
-    pub(super) fn settle(self, snapshot: &mut Snapshot) -> Answers {
+    pub(super) fn settle(self, snapshot: &mut Snapshot) -> Answers<T> {
         match self.outcome {
             Outcome::Scattered(scatter) => {
-                scatter.note(&mut snapshot.coverage, Endpoint::Varz);
+                scatter.note(&mut snapshot.coverage, self.what.endpoint);
                 scatter.tally.add_to(snapshot);
             }
             Outcome::Each(each) => {
                 for (id, answer) in each {
-                    snapshot.coverage.note(Endpoint::Varz, &id, answer);
+                    snapshot.coverage.note(self.what.endpoint, &id, answer);
                 }
             }
         }
@@ -57,41 +79,41 @@ impl Round {
 }
 
 /// Asks all servers at once, unless their answers together would be too much; then each by itself, some at a time.
-pub(super) async fn ask_all(
+pub(super) async fn ask_all<T: Told>(
     inbox: &Inbox,
     plan: &Plan,
     lanes: &Lanes,
-    size: &Faded,
+    (what, size): (What, Faded),
     servers: &BTreeSet<Name>,
-) -> Round {
+) -> Round<T> {
     if servers.len() as f64 * size.value() > BUDGET as f64 {
-        return ask_each(inbox, plan, lanes, size, servers).await;
+        return ask_each(inbox, plan, lanes, (what, size), servers).await;
     }
     let request = Request {
-        subject: "$SYS.REQ.SERVER.PING.VARZ",
-        body: "",
+        subject: &format!("$SYS.REQ.SERVER.PING.{}", what.request),
+        body: what.body,
         compressed: true,
-        parse: envelope::parse::<Varz>,
+        parse: envelope::parse::<T>,
         awaited: servers.clone(),
         others: Some(servers),
     };
     let mut answers = Answers::new();
     let mut scatter = Scatter::ask(inbox, plan, request).await;
-    scatter.collect(inbox, Wait::ForAll, |id, info, varz| keep(&mut answers, id, info, varz.ok())).await;
-    Round { answers, outcome: Outcome::Scattered(Box::new(scatter)), tally: Tally::default() }
+    scatter.collect(inbox, Wait::ForAll, |id, info, told| keep(&mut answers, id, info, told.ok())).await;
+    Round { what, answers, outcome: Outcome::Scattered(Box::new(scatter)), tally: Tally::default() }
 }
 
 /// Asks these servers one by one.
-pub(super) async fn ask_each(
+pub(super) async fn ask_each<T: Told>(
     inbox: &Inbox,
     plan: &Plan,
     lanes: &Lanes,
-    size: &Faded,
+    (what, size): (What, Faded),
     servers: &BTreeSet<Name>,
-) -> Round {
+) -> Round<T> {
     let asked = servers.iter().cloned().map(|id| async move {
         let mut tally = Tally::default();
-        let answer = ask_server(inbox, plan, lanes, size.value() as u64, &id, &mut tally).await;
+        let answer = ask_server(inbox, plan, lanes, (what, size.value() as u64), &id, &mut tally).await;
         (id, answer, tally)
     });
     let mut asked = futures_util::stream::iter(asked).buffer_unordered(WIDEST);
@@ -99,32 +121,34 @@ pub(super) async fn ask_each(
     while let Some((id, answer, cost)) = asked.next().await {
         tally.merge(cost);
         let outcome = match answer {
-            Ok((info, varz)) => {
-                keep(&mut answers, id.clone(), info, Some(varz));
+            Ok((info, told)) => {
+                keep(&mut answers, id.clone(), info, Some(told));
                 Answer::Complete
             }
             Err(answer) => answer,
         };
         each.push((id, outcome));
     }
-    Round { answers, outcome: Outcome::Each(each), tally }
+    Round { what, answers, outcome: Outcome::Each(each), tally }
 }
 
-async fn ask_server(
+async fn ask_server<T: Told>(
     inbox: &Inbox,
     plan: &Plan,
     lanes: &Lanes,
-    bytes: u64,
+    (what, bytes): (What, u64),
     id: &Name,
     tally: &mut Tally,
-) -> Result<(ServerInfo, Varz), Answer> {
-    let subject = format!("$SYS.REQ.SERVER.{id}.VARZ");
+) -> Result<(ServerInfo, T), Answer> {
+    let subject = format!("$SYS.REQ.SERVER.{id}.{}", what.request);
+    let options: serde_json::Value =
+        serde_json::from_str(what.body).unwrap_or_else(|_| serde_json::json!({}));
     let missed = |missed: Missed| missed.answer(&subject, 0);
     let Some(_pass) = lanes.enter(id, bytes, plan.deadline).await else {
         return Err(missed(Missed::Deadline));
     };
     tally.request();
-    let mut asked = ask_one(inbox, plan, &subject, &serde_json::json!({})).await.map_err(missed)?;
+    let mut asked = ask_one(inbox, plan, &subject, &options).await.map_err(missed)?;
     let mut why = None;
     loop {
         let (answer, bytes, took) = match asked.next().await {
@@ -133,18 +157,18 @@ async fn ask_server(
         };
         tally.answer(bytes, took);
         let read = answer.decode().map_err(|error| error.to_string());
-        let read = read.and_then(|body| envelope::parse::<Varz>(&body).map_err(|error| error.to_string()));
+        let read = read.and_then(|body| envelope::parse::<T>(&body).map_err(|error| error.to_string()));
         match read {
             Ok((info, _)) if *info.id != **id => tally.stranger(),
-            Ok((info, Ok(varz))) => return Ok((info, varz)),
+            Ok((info, Ok(told))) => return Ok((info, told)),
             Ok((_, Err(error))) => why = Some(error.to_string()),
             Err(error) => why = Some(error),
         }
     }
 }
 
-fn keep(answers: &mut Answers, id: Name, info: ServerInfo, varz: Option<Varz>) {
-    if let Some(varz) = varz {
-        answers.insert(id, (info, varz));
+fn keep<T>(answers: &mut Answers<T>, id: Name, info: ServerInfo, told: Option<T>) {
+    if let Some(told) = told {
+        answers.insert(id, (info, told));
     }
 }

@@ -1,0 +1,6 @@
+//! Links of leafnodes.
+
+use crate::check::Entry;
+
+/// The checks of this family, in order.
+pub const CHECKS: &[Entry] = &[];

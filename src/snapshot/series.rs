@@ -1,0 +1,278 @@
+//! Numbers that checks follow over the window of the history.
+
+use super::{Server, Snapshot};
+use crate::text::Name;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use time::OffsetDateTime;
+
+/// How far back series reach.
+pub(super) const WINDOW: Duration = Duration::from_secs(3600);
+
+/// A number that is followed. Each is kept only while an enabled check declares it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Series {
+    /// Open client connections of a server, by its key.
+    ServerConnections,
+    /// Processor use of a server in tenths of a percent of all its processors, by its key.
+    ServerCpu,
+    /// Subscriptions of the clients that a sweep saw on a server, by its key.
+    ServerSubscriptions,
+    /// The start of a server as Unix time in seconds, by its key: a point for every boot that was seen.
+    ServerStarts,
+    /// Bytes that an account sent and received, through gateways and in all other ways, by account and server.
+    AccountBytes,
+    /// Those of them that went through gateways (2.11), by account and server.
+    AccountGatewayBytes,
+}
+
+/// How values of a series belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A level. One that was not seen in an epoch begins anew, and so does one of a server that was started anew.
+    Gauge,
+    /// A count since a server's start. It is compared only with earlier values of the same boot, and stays while its server
+    /// is silent.
+    Counter,
+}
+
+/// One value of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What it is of.
+    pub key: Name,
+    /// The id of the server that told it, which is new at every boot.
+    pub boot: Name,
+    /// The value.
+    pub value: u64,
+}
+
+/// A value and when it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Point {
+    /// When, by the agent's clock.
+    pub at: OffsetDateTime,
+    /// The value.
+    pub value: u64,
+}
+
+impl Series {
+    /// See [`Kind`].
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => Kind::Gauge,
+            Self::ServerStarts | Self::AccountBytes | Self::AccountGatewayBytes => Kind::Counter,
+        }
+    }
+
+    /// The most points that are kept of one key and boot: those of servers are few, those of accounts may be many. Where an
+    /// hour has more epochs, points are thinned.
+    const fn most(self) -> usize {
+        match self {
+            Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => 60,
+            Self::ServerStarts => 2,
+            Self::AccountBytes | Self::AccountGatewayBytes => 12,
+        }
+    }
+
+    /// The values of an epoch.
+    pub fn readings(self, snapshot: &Snapshot) -> Vec<Reading> {
+        let servers = |value: fn(&Server) -> Option<u64>| {
+            let read = move |server: &Server| {
+                Some(Reading { key: server.key(), boot: server.id.clone(), value: value(server)? })
+            };
+            snapshot.servers.values().filter_map(read).collect()
+        };
+        match self {
+            Self::ServerConnections => servers(|server| Some(server.vars.as_ref()?.connections)),
+            Self::ServerCpu => servers(|server| {
+                let vars = server.vars.as_ref()?;
+                Some((vars.cpu * 10.0 / vars.cores.max(1) as f64) as u64)
+            }),
+            Self::ServerSubscriptions => servers(|server| Some(server.fold.as_ref()?.subscriptions)),
+            Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
+            Self::AccountBytes => accounts(snapshot, |traffic| traffic.bytes),
+            Self::AccountGatewayBytes => accounts(snapshot, |traffic| traffic.gateway_bytes),
+        }
+    }
+}
+
+/// Only what went through a gateway makes an account's traffic worth following.
+fn accounts(snapshot: &Snapshot, value: fn(&super::Traffic) -> u64) -> Vec<Reading> {
+    let each = snapshot.accounts.values().flat_map(|account| {
+        account.traffic.iter().map(move |(server, traffic)| Reading {
+            key: account.id.clone(),
+            boot: server.clone(),
+            value: value(traffic),
+        })
+    });
+    each.collect()
+}
+
+/// The points of one key and one boot, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Track {
+    /// What it is of.
+    pub key: Name,
+    /// The id of the server that told it.
+    pub boot: Name,
+    /// The values.
+    pub points: Vec<Point>,
+}
+
+impl Track {
+    /// By how much it grew from its first to its last point; 0 where it sank.
+    pub fn growth(&self) -> u64 {
+        match (self.points.first(), self.points.last()) {
+            (Some(first), Some(last)) => last.value.saturating_sub(first.value),
+            _ => 0,
+        }
+    }
+
+    /// Seconds from its first to its last point.
+    pub fn seconds(&self) -> f64 {
+        match (self.points.first(), self.points.last()) {
+            (Some(first), Some(last)) => (last.at - first.at).as_seconds_f64(),
+            _ => 0.0,
+        }
+    }
+}
+
+/// The series that are followed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Followed {
+    series: BTreeMap<Series, BTreeMap<(Name, Name), Vec<Point>>>,
+}
+
+impl Followed {
+    /// Follows these and forgets others.
+    pub(super) fn want(&mut self, wanted: &BTreeSet<Series>) {
+        self.series.retain(|series, _| wanted.contains(series));
+        for series in wanted {
+            self.series.entry(*series).or_default();
+        }
+    }
+
+    pub(super) fn push(&mut self, snapshot: &Snapshot) {
+        let at = snapshot.taken_at;
+        for (series, tracks) in &mut self.series {
+            let mut seen = BTreeSet::new();
+            for Reading { key, boot, value } in series.readings(snapshot) {
+                let id = (key, boot);
+                let points = tracks.entry(id.clone()).or_default();
+                points.push(Point { at, value });
+                thin(points, series.most());
+                seen.insert(id);
+            }
+            tracks.retain(|id, points| {
+                // The newest point from before the window stays: growth is told over the whole of it.
+                while points.get(1).is_some_and(|second| at - second.at >= WINDOW) {
+                    points.remove(0);
+                }
+                let in_window = points.last().is_some_and(|last| at - last.at < WINDOW);
+                in_window && (series.kind() == Kind::Counter || seen.contains(id))
+            });
+        }
+    }
+
+    /// Every track of a series, its present value included.
+    pub(super) fn tracks(&self, series: Series, now: &Snapshot) -> Vec<Track> {
+        let past = self.series.get(&series);
+        let mut tracks = Vec::new();
+        let mut present = BTreeSet::new();
+        for Reading { key, boot, value } in series.readings(now) {
+            let id = (key, boot);
+            let mut points = past.and_then(|past| past.get(&id)).cloned().unwrap_or_default();
+            points.push(Point { at: now.taken_at, value });
+            present.insert(id.clone());
+            tracks.push(Track { key: id.0, boot: id.1, points });
+        }
+        if series.kind() == Kind::Counter {
+            let silent = past.into_iter().flatten().filter(|(id, _)| !present.contains(*id));
+            tracks.extend(silent.map(|((key, boot), points)| Track {
+                key: key.clone(),
+                boot: boot.clone(),
+                points: points.clone(),
+            }));
+        }
+        tracks
+    }
+}
+
+/// Takes out the point whose neighbours are nearest to each other, the ends aside, until there are at most so many.
+fn thin(points: &mut Vec<Point>, most: usize) {
+    while points.len() > most.max(2) {
+        let gap = |at: usize| points[at + 1].at - points[at - 1].at;
+        let Some(nearest) = (1..points.len() - 1).min_by_key(|at| gap(*at)) else { return };
+        points.remove(nearest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::build::System;
+
+    fn epoch(second: i64, connections: u64) -> Snapshot {
+        System::of(1).at(second).vars("n1", |vars| vars.connections = connections).done()
+    }
+
+    fn following(series: Series) -> Followed {
+        let mut followed = Followed::default();
+        followed.want(&BTreeSet::from([series]));
+        followed
+    }
+
+    #[test]
+    fn a_level_is_followed_with_its_present_value_and_broken_by_a_gap_or_a_restart() {
+        let mut followed = following(Series::ServerConnections);
+        followed.push(&epoch(0, 10));
+        followed.push(&epoch(60, 20));
+        let tracks = followed.tracks(Series::ServerConnections, &epoch(120, 35));
+        assert_eq!((tracks.len(), tracks[0].points.len()), (1, 3));
+        assert_eq!((&*tracks[0].key, tracks[0].growth(), tracks[0].seconds()), ("east/n1", 25, 120.0));
+
+        let mut silent = epoch(120, 0);
+        silent.servers.clear();
+        followed.push(&silent);
+        assert_eq!(followed.tracks(Series::ServerConnections, &epoch(180, 35))[0].points.len(), 1);
+
+        followed.push(&epoch(180, 35));
+        let mut restarted = epoch(240, 1);
+        let server = restarted.servers.pop_first().map(|(_, server)| server).unwrap();
+        restarted.servers.insert("NEW".into(), Server { id: "NEW".into(), ..server });
+        let tracks = followed.tracks(Series::ServerConnections, &restarted);
+        assert_eq!((tracks.len(), tracks[0].points.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_count_outlives_the_silence_of_its_server_and_is_forgotten_after_the_window() {
+        let mut followed = following(Series::ServerStarts);
+        followed.push(&epoch(0, 10));
+        let mut silent = epoch(60, 0);
+        silent.servers.clear();
+        followed.push(&silent);
+        assert_eq!(followed.tracks(Series::ServerStarts, &silent).len(), 1);
+        let mut late = epoch(3600, 0);
+        late.servers.clear();
+        followed.push(&late);
+        assert!(followed.tracks(Series::ServerStarts, &late).is_empty());
+    }
+
+    #[test]
+    fn an_hour_of_short_epochs_is_thinned_and_still_reaches_back() {
+        let mut followed = following(Series::ServerConnections);
+        for second in 0..3600 {
+            followed.push(&epoch(second, second.unsigned_abs()));
+        }
+        let tracks = followed.tracks(Series::ServerConnections, &epoch(3600, 3600));
+        assert_eq!((tracks[0].points.len(), tracks[0].growth()), (61, 3600));
+    }
+
+    #[test]
+    fn what_nobody_declares_is_not_kept() {
+        let mut followed = Followed::default();
+        followed.push(&epoch(0, 1));
+        assert_eq!(followed.tracks(Series::ServerConnections, &epoch(60, 1))[0].points.len(), 1);
+    }
+}
