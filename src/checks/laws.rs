@@ -4,6 +4,8 @@
 mod blindness;
 #[cfg(test)]
 mod expectations;
+#[cfg(test)]
+mod servers;
 
 use super::{RETIRED, catalogue, find};
 use crate::check::{
@@ -20,6 +22,7 @@ use blindness::{Blindness, any_blindness};
 use data_encoding::BASE64URL_NOPAD;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use servers::{Servers, any_servers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
@@ -57,7 +60,10 @@ pub(crate) fn judge_entry(
 ) -> Judgement {
     let declared: BTreeMap<_, _> =
         declared.iter().map(|(name, limits)| ((*name).to_owned(), limits.clone())).collect();
-    let earlier: Vec<&Snapshot> = previous.into_iter().collect();
+    // As often as the check needs it.
+    let times = usize::try_from(entry.epochs.saturating_sub(1).max(1)).unwrap();
+    let earlier: Vec<&Snapshot> =
+        previous.into_iter().flat_map(|one| std::iter::repeat_n(one, times)).collect();
     let history = history_of(entry, &earlier);
     let context = Context { now, previous, history: &history, declared: &declared };
     let rule = entry.configure(settings).unwrap();
@@ -92,6 +98,19 @@ pub(crate) fn judge_last_set<R: Rule>(epochs: &[Snapshot], settings: &Settings) 
     let rule = entry.configure(settings).unwrap();
     rule.follow_ups(&context);
     evaluate(&entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
+}
+
+/// Judges with what came before: the epochs in their order, the first of them as often as the check needs it.
+fn judge_after(entry: &Entry, earlier: &[Snapshot], now: &Snapshot) -> Judgement {
+    let needed = usize::try_from(entry.epochs.saturating_sub(1)).unwrap();
+    let missing = needed.saturating_sub(earlier.len());
+    let first = earlier.first().into_iter().flat_map(|one| std::iter::repeat_n(one, missing));
+    let all: Vec<&Snapshot> = first.chain(earlier).collect();
+    let (history, declared) = (history_of(entry, &all), BTreeMap::new());
+    let context = Context { now, previous: all.last().copied(), history: &history, declared: &declared };
+    let rule = entry.configure(&Settings::default()).unwrap();
+    rule.follow_ups(&context);
+    evaluate(entry, rule.as_ref(), &Arc::new(entry.policies(&Settings::default())), &context)
 }
 
 fn judge_default(entry: &Entry, now: &Snapshot) -> Judgement {
@@ -298,6 +317,7 @@ struct World {
     gone: Vec<bool>,
     system_account: usize,
     blindness: Blindness,
+    told: Servers,
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -374,9 +394,9 @@ prop_compose! {
         groups in prop::collection::vec(any_group(), 0..8),
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
-        blindness in any_blindness(),
+        (blindness, told) in (any_blindness(), any_servers()),
     ) -> World {
-        World { second, servers, accounts, groups, gone, system_account, blindness }
+        World { second, servers, accounts, groups, gone, system_account, blindness, told }
     }
 }
 
@@ -407,6 +427,7 @@ impl World {
             vars.connections = spec.more_connections;
             vars.total_connections = spec.more_connections;
         }
+        self.told.tell(&mut system.snapshot);
         for &(server, endpoint) in lost {
             system = match endpoint {
                 Endpoint::Connz => system.without_sweep(SERVERS[server]),
@@ -473,6 +494,7 @@ impl World {
                 _ => {}
             }
         }
+        self.told.boot(&mut snapshot);
         self.blindness.blind(&mut snapshot);
         snapshot
     }
@@ -503,12 +525,13 @@ proptest! {
 
     #[test]
     fn any_snapshot_is_judged_without_a_panic_and_findings_are_whole(
-        now in any_world(), before in any_world(), lost in any_losses(),
+        now in any_world(), earlier in prop::collection::vec(any_world(), 2), lost in any_losses(),
     ) {
-        let (now, before) = (now.snapshot(&lost), before.snapshot(&[]));
+        let now = now.snapshot(&lost);
+        let earlier: Vec<Snapshot> = earlier.iter().map(|world| world.snapshot(&[])).collect();
         for entry in catalogue() {
             let id = entry.meta.id;
-            let judgement = judge_entry(entry, &now, Some(&before), &[], &Settings::default());
+            let judgement = judge_after(entry, &earlier, &now);
             for (entity, firing) in &judgement.firing {
                 prop_assert_eq!(entity.kind, entry.meta.entity);
                 prop_assert!(!firing.summary.is_empty() && !firing.remediation.is_empty(), "{}", id);
@@ -528,11 +551,14 @@ proptest! {
     }
 
     #[test]
-    fn fewer_answers_never_make_anything_fire_or_clear(world in any_world(), lost in any_losses()) {
+    fn fewer_answers_never_make_anything_fire_or_clear(
+        world in any_world(), earlier in prop::collection::vec(any_world(), 2), lost in any_losses(),
+    ) {
         let (full, partial) = (world.snapshot(&[]), world.snapshot(&lost));
+        let earlier: Vec<Snapshot> = earlier.iter().map(|world| world.snapshot(&[])).collect();
         for entry in catalogue() {
             let id = entry.meta.id;
-            let (full, judged) = (judge_default(entry, &full), judge_default(entry, &partial));
+            let (full, judged) = (judge_after(entry, &earlier, &full), judge_after(entry, &earlier, &partial));
             for (entity, _) in &judged.firing {
                 let before = full.firing.iter().any(|(other, _)| same(other, entity));
                 prop_assert!(before, "{id} fires for {entity:?} because answers are missing");
@@ -573,8 +599,18 @@ fn arbitrary_snapshots_provoke_every_check() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut silent: BTreeSet<&str> = catalogue().map(|entry| entry.meta.id).collect();
     for _ in 0..500 {
-        let snapshot = any_world().new_tree(&mut runner).unwrap().current().snapshot(&[]);
-        silent.retain(|id| judge_default(find(id).unwrap(), &snapshot).firing.is_empty());
+        let mut world = || any_world().new_tree(&mut runner).unwrap().current();
+        let later = |second| move |world: World| World { second, ..world }.snapshot(&[]);
+        let [first, second] = [later(0)(world()), later(60)(world())];
+        let now = World { second: 120, ..world() };
+        // Everything may differ from the epoch before, or nothing.
+        let still = [later(0)(now.clone()), later(60)(now.clone())];
+        let now = now.snapshot(&[]);
+        silent.retain(|id| {
+            let entry = find(id).unwrap();
+            let fires = |earlier: &[Snapshot]| !judge_after(entry, earlier, &now).firing.is_empty();
+            !fires(&[]) && !fires(&[first.clone(), second.clone()]) && !fires(&still)
+        });
         if silent.is_empty() {
             return;
         }

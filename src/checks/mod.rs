@@ -2,7 +2,9 @@
 
 pub mod accounts;
 pub mod agent;
+mod as_text;
 pub mod balance;
+mod busiest;
 pub mod change;
 pub mod cluster;
 pub mod connection;
@@ -10,6 +12,7 @@ mod evidence;
 pub mod idle;
 pub mod leafnode;
 pub mod placement;
+mod restarts;
 pub mod server;
 pub mod service;
 pub mod system;

@@ -2,5 +2,9 @@
 
 use crate::check::Entry;
 
+mod change_001;
+mod change_002;
+
 /// The checks of this family, in order.
-pub const CHECKS: &[Entry] = &[];
+pub const CHECKS: &[Entry] =
+    &[Entry::of::<change_001::ConfigurationReloaded>(), Entry::of::<change_002::JetStreamDomainChanged>()];

@@ -1,0 +1,164 @@
+//! SERVER_007: a server that lets everybody in.
+
+use crate::check::{
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, count,
+};
+use crate::checks::evidence::{OnServer, TOP, sweep_gaps_at};
+use crate::snapshot::{Endpoint, Server};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// See [`Rule::META`].
+pub(super) struct AuthenticationNotRequired;
+
+/// It has nothing to set.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// Open client connections of this server.
+    connections: u64,
+    /// Servers of its cluster that ask for a login, at most 5: what they keep out comes in here.
+    #[schemars(with = "Vec<String>")]
+    closed_servers: Vec<Name>,
+    /// How many they are.
+    closed: u64,
+    /// Who has most connections on this server.
+    top: OnServer,
+    /// What the sweep over this server's connections did not bring.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sweep_incomplete: Vec<String>,
+}
+
+impl Rule for AuthenticationNotRequired {
+    const META: Meta = Meta {
+        id: "SERVER_007",
+        name: "Authentication Not Required",
+        severity: Severity::Critical,
+        category: Category::Health,
+        kind: Kind::Operational,
+        entity: EntityType::Server,
+        group: None,
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        differs: None,
+        rule: "A server does not require its clients to log in.",
+        why: "Whoever reaches the port of such a server may publish and subscribe in its global account, and through the routes \
+              of the cluster in that account on all its servers, whatever those ask for. One server that was started \
+              with an older configuration file opens the whole cluster.\n\n\
+              The reverse does not hold: a server with `no_auth_user` lets everybody in as that user and yet says that it \
+              requires a login (measured, 2.15.1), and no answer shows the setting. Look for it in the \
+              configuration files.",
+        remedy: &[
+            "Give the server the accounts and users, or the operator, of the others and reload it.",
+            "Until then, keep strangers from its client port by a firewall.",
+            "Look for `no_auth_user` in all configuration files: it opens a server without showing here.",
+        ],
+        needs: &[Endpoint::Varz],
+        evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],
+        scope: Scope::Server,
+        partial: Partial::CannotFire,
+    };
+    // No server opens its doors because another one leaves.
+    const DISTURBED: Disturbed = Disturbed::Never;
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+        context.now.servers.values().filter_map(|server| judge_server(context, server)).collect()
+    }
+}
+
+fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
+    let vars = server.vars.as_ref().filter(|vars| !vars.auth_required)?;
+    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let closed = |other: &&Server| {
+        other.cluster.is_some()
+            && other.cluster == server.cluster
+            && other.vars.as_ref().is_some_and(|vars| vars.auth_required)
+    };
+    let mut closed: Vec<Name> =
+        context.now.servers.values().filter(closed).map(|other| other.name.clone()).collect();
+    closed.sort();
+    let others = closed.len() as u64;
+    closed.truncate(TOP);
+    let mut summary = format!("server {} does not require clients to log in", server.name);
+    if others > 0 {
+        summary.push_str(&format!(
+            ", while {} of its cluster {}",
+            count(others, "server"),
+            if others == 1 { "does" } else { "do" }
+        ));
+    }
+    let evidence = Evidence {
+        connections: vars.connections,
+        closed_servers: closed,
+        closed: others,
+        top: OnServer::of(context.now, server),
+        sweep_incomplete: sweep_gaps_at(context.now, &server.name),
+    };
+    let mut steps = vec![match others {
+        0 => {
+            format!("Configure accounts and users, or an operator, on server {} and reload it.", server.name)
+        }
+        _ => format!(
+            "Give server {} the accounts and users of the other servers of its cluster and reload it.",
+            server.name
+        ),
+    }];
+    steps.push("Until then, keep strangers from its client port by a firewall.".into());
+    steps.push("Look who is connected meanwhile, by the addresses in the evidence.".into());
+    let observed = Observed::count(vars.connections, 0u64, "connections of an open server");
+    Some(Verdict::firing(entity, summary, observed, &evidence, steps))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Standing;
+    use crate::checks::laws::{judge, only};
+    use crate::snapshot::build::System;
+    use serde_json::json;
+
+    type Check = AuthenticationNotRequired;
+
+    #[test]
+    fn one_open_server_is_told_with_those_that_are_closed() {
+        assert!(judge::<Check>(&System::of(3).done()).firing.is_empty());
+        let open = || System::of(3).vars("n2", |vars| vars.auth_required = false);
+        let judgement = judge::<Check>(&open().done());
+        let (entity, firing) = only(&judgement);
+        assert_eq!(&*entity.id, "n2");
+        assert_eq!(
+            firing.summary,
+            "server n2 does not require clients to log in, while 2 servers of its cluster do"
+        );
+        assert_eq!(firing.evidence["closed_servers"], json!(["n1", "n3"]));
+        let all = open()
+            .vars("n1", |vars| vars.auth_required = false)
+            .vars("n3", |vars| vars.auth_required = false);
+        let judgement = judge::<Check>(&all.done());
+        assert_eq!(judgement.firing.len(), 3);
+        assert_eq!(judgement.firing[0].1.summary, "server n1 does not require clients to log in");
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_unknown() {
+        let system = System::of(2).vars("n2", |vars| vars.auth_required = false).silent("n2", Endpoint::Varz);
+        let judgement = judge::<Check>(&system.done());
+        assert!(judgement.firing.is_empty());
+        let n2 = Entity::server(&"n2".into(), Some(&"east".into()));
+        assert_eq!(judgement.standing(&n2), Standing::Unknown("server n2 did not answer VARZ".into()));
+    }
+}
