@@ -101,7 +101,7 @@ pub(crate) fn judge_last_set<R: Rule>(epochs: &[Snapshot], settings: &Settings) 
 }
 
 /// Judges with what came before: the epochs in their order, the first of them as often as the check needs it.
-fn judge_after(entry: &Entry, earlier: &[Snapshot], now: &Snapshot) -> Judgement {
+fn judge_series(entry: &Entry, earlier: &[Snapshot], now: &Snapshot) -> Judgement {
     let needed = usize::try_from(entry.epochs.saturating_sub(1)).unwrap();
     let missing = needed.saturating_sub(earlier.len());
     let first = earlier.first().into_iter().flat_map(|one| std::iter::repeat_n(one, missing));
@@ -531,7 +531,7 @@ proptest! {
         let earlier: Vec<Snapshot> = earlier.iter().map(|world| world.snapshot(&[])).collect();
         for entry in catalogue() {
             let id = entry.meta.id;
-            let judgement = judge_after(entry, &earlier, &now);
+            let judgement = judge_series(entry, &earlier, &now);
             for (entity, firing) in &judgement.firing {
                 prop_assert_eq!(entity.kind, entry.meta.entity);
                 prop_assert!(!firing.summary.is_empty() && !firing.remediation.is_empty(), "{}", id);
@@ -558,7 +558,7 @@ proptest! {
         let earlier: Vec<Snapshot> = earlier.iter().map(|world| world.snapshot(&[])).collect();
         for entry in catalogue() {
             let id = entry.meta.id;
-            let (full, judged) = (judge_after(entry, &earlier, &full), judge_after(entry, &earlier, &partial));
+            let (full, judged) = (judge_series(entry, &earlier, &full), judge_series(entry, &earlier, &partial));
             for (entity, _) in &judged.firing {
                 let before = full.firing.iter().any(|(other, _)| same(other, entity));
                 prop_assert!(before, "{id} fires for {entity:?} because answers are missing");
@@ -608,7 +608,7 @@ fn arbitrary_snapshots_provoke_every_check() {
         let now = now.snapshot(&[]);
         silent.retain(|id| {
             let entry = find(id).unwrap();
-            let fires = |earlier: &[Snapshot]| !judge_after(entry, earlier, &now).firing.is_empty();
+            let fires = |earlier: &[Snapshot]| !judge_series(entry, earlier, &now).firing.is_empty();
             !fires(&[]) && !fires(&[first.clone(), second.clone()]) && !fires(&still)
         });
         if silent.is_empty() {
