@@ -4,6 +4,8 @@
 mod blindness;
 #[cfg(test)]
 mod expectations;
+#[cfg(test)]
+mod ids;
 
 use super::{RETIRED, catalogue, find};
 use crate::check::{
@@ -150,6 +152,10 @@ fn every_text_is_complete() {
         for text in [meta.name, meta.rule, meta.why].iter().chain(meta.remedy) {
             assert!(!text.contains("  ") && text.trim() == *text, "{id}: spaces in {text:?}");
             assert!(text.len() <= 2500, "{id}: {} bytes", text.len());
+        }
+        if let Some(differs) = meta.differs {
+            let one_line = differs.ends_with('.') && !differs.contains('\n') && differs.len() <= 600;
+            assert!(one_line && !differs.contains("  "), "{id}: {differs}");
         }
         assert!(meta.remedy.iter().all(|step| step.ends_with('.')), "{id}: steps are sentences");
         let both = meta.needs.iter().find(|need| meta.evidence_from.contains(need));
