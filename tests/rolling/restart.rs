@@ -64,7 +64,7 @@ async fn roll(cluster: &mut Cluster, servers: &[usize], leave: Leave, binary: &P
             // The server begins to send its clients away after its grace period.
             tokio::time::sleep(Duration::from_secs(14)).await;
         }
-        cluster.stop(*server).await;
+        cluster.stop_or_ended(*server).await;
         cluster.restart_as(*server, binary).await;
         // Somebody who upgrades waits until a server is ready before the next one goes.
         tokio::time::sleep(Duration::from_secs(6)).await;

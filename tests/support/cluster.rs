@@ -206,6 +206,17 @@ impl Cluster {
         self.guard.forget(process.id()).expect("the guard listens");
     }
 
+    /// Stops a server in an orderly way, unless it has ended by itself meanwhile, as a lame duck does.
+    pub async fn stop_or_ended(&mut self, server: usize) {
+        let mut process = self.take(server);
+        let stopped = process.stop(STOP).await;
+        assert!(
+            stopped.is_ok() || matches!(process.try_wait(), Ok(Some(_))),
+            "the server stops: {stopped:?}"
+        );
+        self.guard.forget(process.id()).expect("the guard listens");
+    }
+
     /// Kills a server: a crash.
     pub fn kill(&mut self, server: usize) {
         let mut process = self.take(server);
