@@ -85,8 +85,8 @@ impl World {
 
     /// ACCOUNT STATZ: the head, and the accounts. None where no account is to be listed: then a server is silent.
     pub(super) fn statz(&self, server: usize, moment: &Moment, options: &Options) -> Option<String> {
-        let wanted =
-            |id: &str| options.accounts.is_empty() || options.accounts.iter().any(|account| account == id);
+        let named = options.named_accounts();
+        let wanted = |id: &str| named.is_empty() || named.iter().any(|account| account == id);
         let mut rows = Vec::new();
         for account in self.loaded(server) {
             let tenant = &self.layout.accounts[*account];

@@ -100,8 +100,12 @@ impl World {
             Endpoint::Varz => self.varz(server, moment),
             Endpoint::Accountz => self.accountz(server, moment, options),
             Endpoint::Healthz => self.envelope(server, moment, "{\"status\":\"ok\",\"status_code\":200}"),
+            Endpoint::Routez => self.routez(server, moment),
+            Endpoint::Gatewayz => self.gatewayz(server, moment, options),
+            Endpoint::Leafz => self.leafz(server, moment),
+            Endpoint::Subsz => self.subsz(server, moment),
             Endpoint::AccountStatz
-                if question.compressed && options.include_unused && options.accounts.is_empty() =>
+                if question.compressed && options.include_unused && options.named_accounts().is_empty() =>
             {
                 let mut out = compress(self.statz_head(server, moment).as_bytes());
                 out.extend_from_slice(self.prepared_statz(server));

@@ -14,7 +14,11 @@ const FLAGS: &str = "{\"js_ack_fc_v2\":false,\"js_api_reply_v2\":false,\"js_raft
 /// Where streams are stored, which VARZ alone tells.
 const STORE: &str = "\"store_dir\":\"/data/jetstream\",";
 /// Connections of a route: a pool of three, and one for the system account (2.10 and later).
-const ROUTE_POOL: usize = 4;
+pub(super) const ROUTE_POOL: usize = 4;
+/// Percent of one processor of eight: too much for an idle server, and far from too much for any.
+const CPU: u64 = 120;
+/// Bytes that a process takes without clients, and for each of them.
+const MEMORY: (u64, u64) = (64_000_000, 20_000);
 
 /// A text in JSON.
 pub(super) fn quoted(text: &str) -> String {
@@ -54,9 +58,21 @@ impl World {
     }
 
     /// When the process started that runs at this moment.
-    fn boot(&self, server: usize, moment: &Moment) -> time::OffsetDateTime {
+    pub(super) fn boot(&self, server: usize, moment: &Moment) -> time::OffsetDateTime {
         let restarted = self.has(server, moment, |kind| *kind == Kind::Restart);
         if restarted { self.built } else { self.started(server) }
+    }
+
+    /// Resident memory. Members of a cluster know of all its clients, and use the same here however these are spread.
+    fn memory(&self, server: usize) -> u64 {
+        let members = &self.layout.clusters[self.layout.servers[server].cluster].servers;
+        let clients: u64 = members.clone().map(|member| self.layout.servers[member].connections()).sum();
+        MEMORY.0 + clients / members.len() as u64 * MEMORY.1
+    }
+
+    /// Subscriptions of all clients of its cluster, and those of the server itself.
+    pub(super) fn interest_on(&self, server: usize) -> u64 {
+        self.layout.clusters[self.layout.servers[server].cluster].interest + 60
     }
 
     /// STATSZ, as an answer and as a heartbeat.
@@ -68,21 +84,21 @@ impl World {
         let running = (0..self.servers()).filter(|other| self.runs(*other, moment)).count();
         let connections = place.connections();
         let mut text = format!(
-            "{{\"server\":{},\"statsz\":{{\"start\":\"{}\",\"mem\":{},\"cores\":8,\"cpu\":12,\"connections\":{connections},\
+            "{{\"server\":{},\"statsz\":{{\"start\":\"{}\",\"mem\":{},\"cores\":8,\"cpu\":{CPU},\"connections\":{connections},\
              \"total_connections\":{},\"active_accounts\":{},\"subscriptions\":{},\
              \"sent\":{{\"msgs\":{sent},\"bytes\":{bytes}}},\"sent_to_clients\":{{\"msgs\":{sent},\"bytes\":{bytes}}},\
              \"received\":{{\"msgs\":{sent},\"bytes\":{bytes}}},\"received_from_clients\":{{\"msgs\":{sent},\"bytes\":{bytes}}},\"slow_consumers\":0",
             self.info(server, moment),
             rfc3339(self.boot(server, moment)),
-            64_000_000 + connections * 20_000,
+            self.memory(server),
             connections * 2,
             self.layout.pools[place.pool].accounts.len() + 1,
-            cluster.interest + 60,
+            self.interest_on(server),
             sent = connections * 1000,
             bytes = connections * 100_000,
         );
         let mut routes = String::new();
-        for other in cluster.servers.clone().filter(|other| *other != server && self.runs(*other, moment)) {
+        for other in self.route_peers(server, moment) {
             for pooled in 0..ROUTE_POOL {
                 let comma = if routes.is_empty() { "" } else { "," };
                 let rid = 5 + (other - cluster.servers.start) * ROUTE_POOL + pooled;
@@ -94,11 +110,10 @@ impl World {
             let _ = write!(text, ",\"routes\":[{routes}]");
         }
         let mut gateways = String::new();
-        for (index, other) in
-            self.layout.clusters.iter().enumerate().filter(|(index, _)| *index != place.cluster)
-        {
+        for (index, _) in self.remotes(server, moment) {
+            let other = &self.layout.clusters[index];
             let comma = if gateways.is_empty() { "" } else { "," };
-            let inbound = other.servers.len().div_ceil(cluster.servers.len());
+            let inbound = self.gateway_clients(server, index, moment).len();
             let _ = write!(
                 gateways,
                 "{comma}{{\"gwid\":{},\"name\":\"{}\",{counts},\"inbound_connections\":{inbound}}}",
@@ -140,8 +155,7 @@ impl World {
         let cluster = &self.layout.clusters[place.cluster];
         let boot = self.boot(server, moment);
         let connections = place.connections();
-        let running = |other: &usize| *other != server && self.runs(*other, moment);
-        let peers = cluster.servers.clone().filter(running).count();
+        let peers = self.route_peers(server, moment).count();
         let gateways: Vec<String> = self
             .layout
             .clusters
@@ -174,7 +188,7 @@ impl World {
              \"cluster\":{{\"name\":\"{cluster}\",\"addr\":\"{HOST}\",\"cluster_port\":6222,\"auth_timeout\":2,{urls}\"tls_timeout\":2,\
              \"pool_size\":3}},\"gateway\":{gateway},\"leaf\":{{}},\"mqtt\":{{}},\"websocket\":{{}},\"jetstream\":{jetstream},\
              \"tls_timeout\":2,\"write_deadline\":10000000000,\"start\":\"{start}\",\"now\":\"{now}\",\"uptime\":\"{up}\",\
-             \"mem\":{mem},\"cores\":8,\"gomaxprocs\":8,\"cpu\":12,\"connections\":{connections},\"total_connections\":{total},\
+             \"mem\":{mem},\"cores\":8,\"gomaxprocs\":8,\"cpu\":{CPU},\"connections\":{connections},\"total_connections\":{total},\
              \"routes\":{routes},\"remotes\":{peers},\"leafnodes\":0,\"in_msgs\":{msgs},\"in_bytes\":{bytes},\
              \"in_client_msgs\":{msgs},\"in_client_bytes\":{bytes},\"out_msgs\":{msgs},\"out_bytes\":{bytes},\
              \"out_client_msgs\":{msgs},\"out_client_bytes\":{bytes},\"slow_consumers\":0,\"stale_connections\":0,\
@@ -190,12 +204,12 @@ impl World {
             start = rfc3339(boot),
             now = rfc3339(moment.now),
             up = uptime((moment.now - boot).whole_seconds().unsigned_abs()),
-            mem = 64_000_000 + connections * 20_000,
+            mem = self.memory(server),
             total = connections * 2,
             routes = peers * ROUTE_POOL,
             msgs = connections * 1000,
             bytes = connections * 100_000,
-            subscriptions = cluster.interest + 60,
+            subscriptions = self.interest_on(server),
             system = quoted(&self.shape.system_account),
         );
         self.envelope(server, moment, &data)

@@ -20,6 +20,14 @@ pub enum Endpoint {
     Idz,
     /// Health.
     Healthz,
+    /// Routes.
+    Routez,
+    /// Gateways.
+    Gatewayz,
+    /// Leafnodes.
+    Leafz,
+    /// Statistics of the interest.
+    Subsz,
 }
 
 impl Endpoint {
@@ -33,8 +41,22 @@ impl Endpoint {
             Self::AccountStatz => "STATZ",
             Self::Idz => "IDZ",
             Self::Healthz => "HEALTHZ",
+            Self::Routez => "ROUTEZ",
+            Self::Gatewayz => "GATEWAYZ",
+            Self::Leafz => "LEAFZ",
+            Self::Subsz => "SUBSZ",
         }
     }
+}
+
+/// What two endpoints call by the same name.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Accounts {
+    /// ACCOUNT STATZ: only these, or all where there are none.
+    Named(Vec<String>),
+    /// GATEWAYZ: whether they are wanted.
+    Wanted(bool),
 }
 
 /// Options of all endpoints; each reads its own.
@@ -57,8 +79,25 @@ pub(super) struct Options {
     pub(super) user: String,
     pub(super) cid: u64,
     pub(super) account: String,
-    pub(super) accounts: Vec<String>,
+    pub(super) accounts: Option<Accounts>,
     pub(super) include_unused: bool,
+    pub(super) name: String,
+    pub(super) account_name: String,
+}
+
+impl Options {
+    /// The accounts that are named; none for all of them.
+    pub(super) fn named_accounts(&self) -> &[String] {
+        match &self.accounts {
+            Some(Accounts::Named(names)) => names,
+            _ => &[],
+        }
+    }
+
+    /// Whether accounts are wanted as well.
+    pub(super) const fn wants_accounts(&self) -> bool {
+        matches!(self.accounts, Some(Accounts::Wanted(true)))
+    }
 }
 
 /// A question, and who answers it.
@@ -103,6 +142,10 @@ impl World {
                     "ACCOUNTZ" => Endpoint::Accountz,
                     "IDZ" => Endpoint::Idz,
                     "HEALTHZ" => Endpoint::Healthz,
+                    "ROUTEZ" => Endpoint::Routez,
+                    "GATEWAYZ" => Endpoint::Gatewayz,
+                    "LEAFZ" => Endpoint::Leafz,
+                    "SUBSZ" => Endpoint::Subsz,
                     _ => return None,
                 };
                 (endpoint, whose)
@@ -117,7 +160,7 @@ impl World {
                 if let Ok(options) = &mut options
                     && account != "PING"
                 {
-                    options.accounts = vec![account.to_owned()];
+                    options.accounts = Some(Accounts::Named(vec![account.to_owned()]));
                 }
                 (Endpoint::AccountStatz, "PING")
             }

@@ -19,6 +19,51 @@ pub enum FollowUp {
         /// The server's id.
         server: Name,
     },
+    /// The connections of one server that come first in an order, a handful of them.
+    BusiestConnections {
+        /// The server's id.
+        server: Name,
+        /// In which order.
+        by: Order,
+    },
+}
+
+/// An order of connections that servers know; the largest come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Order {
+    /// Bytes sent to the client since it connected.
+    BytesTo,
+    /// Bytes that came from it.
+    BytesFrom,
+    /// Bytes that wait to be sent to it.
+    Pending,
+    /// Subscriptions.
+    Subscriptions,
+}
+
+/// A connection of a server, without any secret.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BusyConnection {
+    /// Its id on that server.
+    pub cid: u64,
+    /// The client's name, where it has one.
+    pub name: Option<Name>,
+    /// The account, by the name that people know where connections tell it.
+    pub account: Name,
+    /// The user, by the name that people know.
+    pub user: Name,
+    /// Its address without the port.
+    pub address: Name,
+    /// Bytes sent to it.
+    pub bytes_to: u64,
+    /// Bytes that came from it.
+    pub bytes_from: u64,
+    /// Seconds since it connected, by the server's clock.
+    pub seconds: Option<u64>,
+    /// Bytes that wait to be sent to it.
+    pub pending: u64,
+    /// Its subscriptions.
+    pub subscriptions: u64,
 }
 
 /// A first token of subjects and how many of a connection's subscriptions have it.
@@ -50,4 +95,6 @@ pub struct FollowUpResults {
     pub subscriptions: BTreeMap<Name, Vec<ConnectionSubscriptions>>,
     /// By server id: clients refused since the previous epoch because the server was full; none where it does not tell.
     pub rejected: BTreeMap<Name, u64>,
+    /// By server id and order: the first connections, without the agent's own.
+    pub busiest: BTreeMap<(Name, Order), Vec<BusyConnection>>,
 }

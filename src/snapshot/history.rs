@@ -1,7 +1,8 @@
 //! What the last epochs were like, for growth and trends.
 
+use super::boot::Boots;
 use super::series::Followed;
-use super::{Series, Snapshot, Track};
+use super::{Boot, Series, Snapshot, Track};
 use crate::text::Name;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use time::OffsetDateTime;
@@ -43,6 +44,7 @@ pub struct History {
     accounts: HashMap<Name, VecDeque<Sample>>,
     servers: HashMap<Name, VecDeque<Sample>>,
     followed: Followed,
+    boots: Boots,
     epochs: u64,
 }
 
@@ -57,6 +59,16 @@ impl History {
         self.epochs
     }
 
+    /// A boot of the last day, by the server's id.
+    pub fn boot(&self, id: &Name) -> Option<&Boot> {
+        self.boots.get(id)
+    }
+
+    /// Of a server, by its key: the boot that was seen last and told its JetStream domain.
+    pub fn last_with_domain(&self, key: &Name) -> Option<&Boot> {
+        self.boots.last_with_domain(key)
+    }
+
     /// Every track of a series, its value in the present epoch included.
     pub fn tracks(&self, series: Series, now: &Snapshot) -> Vec<Track> {
         self.followed.tracks(series, now)
@@ -68,6 +80,7 @@ impl History {
         let at = snapshot.taken_at;
         self.epochs += 1;
         self.followed.push(snapshot);
+        self.boots.push(snapshot);
         if snapshot.coverage.gaps(super::Endpoint::AccountStatz).is_empty() {
             self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));
             for account in snapshot.accounts.values() {

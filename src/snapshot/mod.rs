@@ -1,6 +1,7 @@
 //! What one epoch learnt about the system; immutable once the gather has ended.
 
 mod account;
+mod boot;
 #[cfg(test)]
 pub(crate) mod build;
 mod connections;
@@ -20,6 +21,7 @@ mod texts;
 mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
+pub use boot::{Boot, Deaf, Ends};
 pub use connections::{
     AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
     PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
@@ -29,7 +31,9 @@ pub use counter::{Counted, TopCounter};
 pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Requests, Shortfall};
 pub use departure::{Departure, Leaving};
 pub use events::{AccountEvents, Events};
-pub use follow_up::{ConnectionSubscriptions, FollowUp, FollowUpResults, SubscriptionShape};
+pub use follow_up::{
+    BusyConnection, ConnectionSubscriptions, FollowUp, FollowUpResults, Order, SubscriptionShape,
+};
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
 pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
@@ -63,6 +67,8 @@ pub struct Snapshot {
     pub coverage: Coverage,
     /// Servers that announced that they leave, within the last day; by name.
     pub departures: Vec<Departure>,
+    /// Which boots announced their end.
+    pub ends: Ends,
     /// What the gather cost.
     pub cost: Cost,
     /// Whether the gather was ended by its deadline, so that something is missing for want of time.
@@ -111,6 +117,7 @@ impl Snapshot {
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
             departures: Vec::new(),
+            ends: Ends::default(),
             cost: Cost::default(),
             cut: false,
             pace: Pace::default(),

@@ -16,7 +16,7 @@ pub struct ConnzOptions {
     pub auth: bool,
     /// 0: open connections, 1: closed ones.
     pub state: u8,
-    /// `cid` (the default), `subs`, `stop`.
+    /// `cid` (the default), `subs`, `bytes_to`, `bytes_from`, `pending`, `stop`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub sort: &'static str,
     /// With the subjects of the subscriptions.
@@ -82,6 +82,12 @@ pub struct Connection<'a> {
     pub in_msgs: i64,
     /// Messages to the client.
     pub out_msgs: i64,
+    /// Bytes from the client.
+    pub in_bytes: i64,
+    /// Bytes to the client.
+    pub out_bytes: i64,
+    /// Bytes that wait to be sent to it.
+    pub pending_bytes: i64,
     /// How many subscriptions it has.
     pub subscriptions: u64,
     /// Client's name.

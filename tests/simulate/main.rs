@@ -5,6 +5,7 @@
 mod support;
 
 mod faults;
+mod links;
 mod pages;
 mod read;
 mod served;

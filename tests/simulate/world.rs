@@ -52,6 +52,11 @@ fn the_same_seed_gives_the_same_answers_and_another_one_others() {
         ("$SYS.REQ.SERVER.PING.VARZ", ""),
         ("$SYS.REQ.SERVER.PING.CONNZ", r#"{"auth":true,"offset":7,"limit":100}"#),
         ("$SYS.REQ.SERVER.PING.ACCOUNTZ", ""),
+        ("$SYS.REQ.SERVER.PING.ROUTEZ", ""),
+        ("$SYS.REQ.SERVER.PING.GATEWAYZ", r#"{"accounts":true}"#),
+        ("$SYS.REQ.SERVER.PING.LEAFZ", ""),
+        ("$SYS.REQ.SERVER.PING.SUBSZ", ""),
+        ("$SYS.REQ.SERVER.PING.HEALTHZ", r#"{"details":true}"#),
         ("$SYS.REQ.ACCOUNT.PING.STATZ", r#"{"include_unused":true}"#),
     ];
     for shape in shapes() {

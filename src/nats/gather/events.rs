@@ -1,5 +1,6 @@
 //! Events of the system account, folded as they come and taken once an epoch.
 
+use super::farewells::Missed;
 use super::roster::ServerEvent;
 use super::{cluster_of, name_of};
 use crate::nats::connect::Connection;
@@ -23,6 +24,9 @@ pub(super) const EVENT_SUBJECTS: [&str; 4] = [
     // The heartbeats: each server publishes one every 10 s.
     "$SYS.SERVER.*.STATSZ",
 ];
+
+/// Where servers announce their end.
+const ANNOUNCEMENT_SUBJECTS: [&str; 2] = [EVENT_SUBJECTS[1], EVENT_SUBJECTS[2]];
 
 /// Announcements kept between two epochs; a rolling restart of a thousand servers has two thousand.
 const ANNOUNCEMENTS: usize = 10_000;
@@ -55,6 +59,8 @@ pub(super) struct EventReader {
     folded: Arc<Mutex<Folded>>,
     disconnects_before: u64,
     drops_before: u64,
+    /// Why something may have been missed before the last call that told of it.
+    lost: Option<&'static str>,
     _reader: AbortOnDropHandle<()>,
 }
 
@@ -77,6 +83,7 @@ impl EventReader {
             folded,
             disconnects_before: connection.events().disconnects(),
             drops_before: connection.events().drops(),
+            lost: None,
             _reader: AbortOnDropHandle::new(reader),
         })
     }
@@ -89,6 +96,7 @@ impl EventReader {
             folded: Arc::default(),
             disconnects_before: 0,
             drops_before: 0,
+            lost: None,
             _reader: AbortOnDropHandle::new(tokio::spawn(async {})),
         }
     }
@@ -98,17 +106,42 @@ impl EventReader {
         let events = std::mem::take(&mut lock(&self.folded).disconnects);
         let noticed = &self.noticed;
         let (disconnects, drops) = (noticed.disconnects(), noticed.drops());
-        let seen = if noticed.subscription_denied(EVENT_SUBJECTS[0]) {
-            Answer::Denied(EVENT_SUBJECTS[0].into())
-        } else if disconnects != self.disconnects_before {
-            Answer::Partial("the agent's connection was lost for a while".into())
+        self.lost = if disconnects != self.disconnects_before {
+            Some("the agent's connection was lost for a while")
         } else if drops != self.drops_before {
-            Answer::Partial("the client dropped messages".into())
+            Some("the client dropped messages")
         } else {
-            Answer::Complete
+            None
+        };
+        let seen = match self.lost {
+            _ if noticed.subscription_denied(EVENT_SUBJECTS[0]) => Answer::Denied(EVENT_SUBJECTS[0].into()),
+            Some(why) => Answer::Partial(why.into()),
+            None => Answer::Complete,
         };
         (self.disconnects_before, self.drops_before) = (disconnects, drops);
         (events, seen)
+    }
+
+    /// Why announcements of servers may have been missed in the time of which [`Self::take_disconnects`] told last.
+    pub(super) fn missed_announcements(&self) -> Option<Missed> {
+        let denied = ANNOUNCEMENT_SUBJECTS.iter().find(|subject| self.noticed.subscription_denied(subject));
+        match (denied, self.lost) {
+            (Some(subject), _) => {
+                Some(Missed::All(format!("this agent's user may not subscribe to {subject}")))
+            }
+            (None, Some(why)) => Some(Missed::OfOthers(why.into())),
+            (None, None) => None,
+        }
+    }
+
+    /// The servers that announced their end since the last call of [`Self::take_server_events`], by their ids.
+    pub(super) fn announced(&self) -> Vec<Name> {
+        let folded = lock(&self.folded);
+        let ids = folded.servers.iter().filter_map(|event| match event {
+            ServerEvent::Shutdown(id) | ServerEvent::LameDuck(id) => Some(id.clone()),
+            ServerEvent::Heartbeat { .. } => None,
+        });
+        ids.collect()
     }
 
     /// What servers announced since the last call, and how many heartbeats were of no use.

@@ -1,5 +1,7 @@
 //! Targeted requests that the evidence of flagged entities needs.
 
+mod busiest;
+
 use super::Plan;
 use super::ask_one::ask_one;
 use super::lanes::WIDEST;
@@ -31,13 +33,22 @@ const CLOSED: u64 = 2048;
 /// Targeted requests of one epoch; each flagged account needs one.
 const MOST: usize = 100;
 
+/// What the gather knows of earlier epochs.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// The clock of each server when its connections were last listed.
+    pub(super) since: &'a BTreeMap<Name, OffsetDateTime>,
+    /// The agent's own connections, by the server's id.
+    pub(super) own: &'a [(Name, u64)],
+}
+
 /// Sends what the rules want, one after another.
 pub(super) async fn run(
     inbox: &Inbox,
     plan: &Plan,
     snapshot: &mut Snapshot,
     wanted: &[FollowUp],
-    since: &BTreeMap<Name, OffsetDateTime>,
+    known: Known<'_>,
 ) {
     if wanted.len() > MOST {
         let left = wanted.len() - MOST;
@@ -51,9 +62,12 @@ pub(super) async fn run(
             FollowUp::TopSubscriptions { account } => top_subscriptions(inbox, plan, snapshot, account).await,
             FollowUp::ClosedConnections { server } => {
                 // Without an earlier epoch there is no "since".
-                if let Some(since) = since.get(server) {
+                if let Some(since) = known.since.get(server) {
                     closed_connections(inbox, plan, snapshot, server, *since).await;
                 }
+            }
+            FollowUp::BusiestConnections { server, by } => {
+                busiest::ask(inbox, plan, snapshot, (server, *by), known.own).await;
             }
         }
     }

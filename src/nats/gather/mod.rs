@@ -11,6 +11,7 @@ mod connections;
 mod denials;
 mod events;
 mod every;
+mod farewells;
 mod follow_up;
 mod lanes;
 mod learnt;
@@ -44,6 +45,7 @@ use accounts::AccountCache;
 pub use bystander::Bystander;
 use denials::Denials;
 use events::EventReader;
+use farewells::Farewells;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
 use owners::Owners;
@@ -113,6 +115,7 @@ pub struct Gatherer {
     inbox: Inbox,
     events: EventReader,
     roster: Roster,
+    farewells: Farewells,
     denials: Denials,
     accounts: AccountCache,
     declared: BTreeMap<Name, AccountLimits>,
@@ -143,6 +146,7 @@ impl Gatherer {
             inbox,
             events,
             roster: Roster::default(),
+            farewells: Farewells::default(),
             denials: Denials::default(),
             accounts: AccountCache::default(),
             declared: BTreeMap::new(),
@@ -190,6 +194,7 @@ impl Gatherer {
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
         let (events, lost) = self.events.take_server_events();
+        self.farewells.hear(&events, plan.taken_at);
         self.roster.apply(events, plan.taken_at);
         if lost > 0 {
             snapshot.coverage.notes.push(format!("{lost} heartbeats of servers could not be used"));
@@ -234,7 +239,8 @@ impl Gatherer {
         if plan.connections == Sweep::Off {
             return;
         }
-        follow_up::run(&self.inbox, plan, snapshot, wanted, &self.since).await;
+        let known = follow_up::Known { since: &self.since, own: &self.own };
+        follow_up::run(&self.inbox, plan, snapshot, wanted, known).await;
         self.count_strangers(snapshot);
         self.denials.take(self.inbox.carrier().events(), &mut snapshot.coverage);
         if !snapshot.cut {
@@ -316,6 +322,12 @@ impl Gatherer {
 
     fn take_events(&mut self, snapshot: &mut Snapshot) {
         let (events, seen) = self.events.take_disconnects();
+        let missed = self.events.missed_announcements();
+        let own = bounded(&self.inbox.carrier().own().0, NAME_BYTES);
+        self.farewells.end(snapshot.taken_at, own, missed);
+        snapshot.ends = self.farewells.tell();
+        // A server may be back in the same epoch in which it left.
+        snapshot.ends.announced.extend(self.events.announced());
         for (id, counts) in events.accounts() {
             if let Some(account) = snapshot.accounts.get_mut(id) {
                 account.events = *counts;
