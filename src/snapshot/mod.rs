@@ -4,6 +4,7 @@ mod account;
 mod boot;
 #[cfg(test)]
 pub(crate) mod build;
+mod closed;
 mod connections;
 mod counter;
 mod coverage;
@@ -22,6 +23,7 @@ mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
 pub use boot::{Boot, Deaf, Ends};
+pub use closed::{Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource};
 pub use connections::{
     AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
     PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
@@ -140,7 +142,9 @@ impl Snapshot {
     /// Drops what the sweep over connections brought, by far the largest part: the counts of servers, and the sums of accounts,
     /// stay.
     pub fn forget_connections(&mut self) {
-        self.servers.values_mut().for_each(|server| server.fold = None);
+        for server in self.servers.values_mut() {
+            (server.fold, server.closed) = (None, None);
+        }
         self.accounts.values_mut().for_each(Account::forget_connections);
         self.follow_ups = FollowUpResults::default();
     }

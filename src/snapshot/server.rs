@@ -1,6 +1,6 @@
 //! A server, as far as it answered.
 
-use super::{Gateways, Health, Leaf, Route, ServerFold, ServerVars};
+use super::{Closed, Gateways, Health, Leaf, Route, ServerFold, ServerVars};
 use crate::text::Name;
 use crate::wire::subsz::Subsz;
 use time::OffsetDateTime;
@@ -58,6 +58,8 @@ pub struct Server {
     pub interest: Option<Subsz>,
     /// From HEALTHZ.
     pub health: Option<Health>,
+    /// Connections that ended since the previous epoch.
+    pub closed: Option<Closed>,
 }
 
 impl Server {
@@ -77,6 +79,7 @@ impl Server {
             leafs: None,
             interest: None,
             health: None,
+            closed: None,
         }
     }
 

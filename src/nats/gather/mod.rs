@@ -7,6 +7,7 @@ mod account_counts;
 mod accounts;
 mod ask_one;
 mod bystander;
+mod closed;
 mod connections;
 mod denials;
 mod events;
@@ -43,6 +44,7 @@ use crate::wire::envelope::ServerInfo;
 use account_counts::Sizes;
 use accounts::AccountCache;
 pub use bystander::Bystander;
+use closed::Ended;
 use denials::Denials;
 use events::EventReader;
 use farewells::Farewells;
@@ -130,6 +132,7 @@ pub struct Gatherer {
     last_page_at: BTreeMap<Name, OffsetDateTime>,
     /// The same of the epoch before: what happened since then is new.
     since: BTreeMap<Name, OffsetDateTime>,
+    ended: Ended,
     strangers_before: u64,
     drops_before: u64,
 }
@@ -159,6 +162,7 @@ impl Gatherer {
             own: Vec::new(),
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
+            ended: Ended::default(),
             strangers_before: 0,
             drops_before: 0,
         }
@@ -226,6 +230,7 @@ impl Gatherer {
         learnt.retain(&known);
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
+        self.ended.retain(&known);
         self.count_strangers(&mut snapshot);
         let Snapshot { servers, coverage, .. } = &mut snapshot;
         coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);

@@ -79,6 +79,7 @@ impl Gatherer {
         };
         let owners = self.owners.get_mut().unwrap_or_else(PoisonError::into_inner);
         note_swept(snapshot, owners, swept);
+        self.ask_closed(plan, snapshot, servers).await;
     }
 
     async fn ask_counts(
