@@ -30,7 +30,7 @@ fn id_of(server: &str) -> Name {
     Name::from(format!("ID-{server}"))
 }
 
-const ASKED: [Endpoint; 15] = [
+const ASKED: [Endpoint; 16] = [
     Endpoint::Statsz,
     Endpoint::Varz,
     Endpoint::Connz,
@@ -46,6 +46,7 @@ const ASKED: [Endpoint; 15] = [
     Endpoint::Closed,
     Endpoint::AccountDetails,
     Endpoint::Services,
+    Endpoint::Interest,
 ];
 
 impl System {

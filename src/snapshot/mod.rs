@@ -9,15 +9,19 @@ mod connections;
 mod counter;
 mod coverage;
 mod departure;
+mod details;
 mod events;
 mod follow_up;
 mod health;
 mod history;
+mod interest;
 mod links;
 mod missing;
 mod pace;
 mod series;
 mod server;
+mod services;
+mod subject;
 mod texts;
 mod vars;
 
@@ -32,17 +36,23 @@ pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
 pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Requests, Shortfall};
 pub use departure::{Departure, Leaving};
+pub use details::{
+    AccountDetails, Claims, Export, Import, ImportState, SHARES, ShareKind, Token, TokenClaims,
+};
 pub use events::{AccountEvents, Events};
 pub use follow_up::{
     BusyConnection, ConnectionSubscriptions, FollowUp, FollowUpResults, Order, SubscriptionShape,
 };
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
+pub use interest::Interest;
 pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
 pub use missing::Missing;
 pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
 pub use server::{Server, Version};
+pub use services::{Library, Service, ServiceConnection, Services};
+pub use subject::{covers, overlaps};
 pub use vars::{JetStreamVars, ServerVars};
 
 use crate::text::Name;
@@ -63,6 +73,13 @@ pub struct Snapshot {
     pub servers: BTreeMap<Name, Server>,
     /// Every account that a server has loaded, by name or public key.
     pub accounts: BTreeMap<Name, Account>,
+    /// Whether servers were asked only for accounts that have clients, because there are too many: then accounts come and
+    /// go with their clients.
+    pub only_used_accounts: bool,
+    /// Services by account and name.
+    pub services: Services,
+    /// Whether anybody listens to an imported stream, by the importing account and the local subject.
+    pub interest: BTreeMap<(Name, Name), Interest>,
     /// The answers to targeted requests.
     pub follow_ups: FollowUpResults,
     /// Which server answered what.
@@ -116,6 +133,9 @@ impl Snapshot {
             system_account: Name::from("$SYS"),
             servers: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            only_used_accounts: false,
+            services: Services::new(),
+            interest: BTreeMap::new(),
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
             departures: Vec::new(),
@@ -146,6 +166,8 @@ impl Snapshot {
             (server.fold, server.closed) = (None, None);
         }
         self.accounts.values_mut().for_each(Account::forget_connections);
+        self.services.values_mut().for_each(Service::forget_connections);
+        self.interest = BTreeMap::new();
         self.follow_ups = FollowUpResults::default();
     }
 

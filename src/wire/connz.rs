@@ -28,6 +28,9 @@ pub struct ConnzOptions {
     /// Only those of one account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acc: Option<String>,
+    /// Only those with a subscription that overlaps this subject; needs the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter_subject: Option<String>,
     /// Connections to pass over.
     pub offset: u64,
     /// Connections to list; the server takes 0 for 1024.
@@ -44,6 +47,7 @@ impl ConnzOptions {
             subscriptions: false,
             cid: None,
             acc: None,
+            filter_subject: None,
             offset: 0,
             limit: 1024,
         }

@@ -14,6 +14,7 @@ mod events;
 mod every;
 mod farewells;
 mod follow_up;
+mod interest;
 mod lanes;
 mod learnt;
 mod owners;
@@ -23,6 +24,7 @@ mod roll_call;
 mod roster;
 mod round;
 mod scatter;
+mod services;
 mod tally;
 mod waves;
 
@@ -49,12 +51,14 @@ use denials::Denials;
 use events::EventReader;
 use farewells::Farewells;
 use lanes::Lanes;
+use interest::InterestCache;
 use learnt::{Faded, Learnt};
 use owners::Owners;
 use page::Folding;
 use roll_call::RollCall;
 pub use roster::Expected;
 use roster::Roster;
+use services::ServiceCache;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -120,6 +124,8 @@ pub struct Gatherer {
     farewells: Farewells,
     denials: Denials,
     accounts: AccountCache,
+    services: ServiceCache,
+    interest: InterestCache,
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
     learnt: Mutex<Learnt>,
@@ -152,6 +158,8 @@ impl Gatherer {
             farewells: Farewells::default(),
             denials: Denials::default(),
             accounts: AccountCache::default(),
+            services: ServiceCache::default(),
+            interest: InterestCache::default(),
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
@@ -220,9 +228,14 @@ impl Gatherer {
         if self.asks_accounts(plan) {
             accounts::note_unread(&mut snapshot);
         }
+        if accounts::wants_details(plan) {
+            accounts::note_undescribed(&mut snapshot);
+        }
         if let Some(account) = &self.system_account {
             snapshot.system_account = account.clone();
         }
+        self.ask_interest(plan, &mut snapshot).await;
+        self.take_services(plan, &mut snapshot);
         self.take_events(&mut snapshot);
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -231,6 +244,7 @@ impl Gatherer {
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
         self.ended.retain(&known);
+        self.services.retain(&known);
         self.count_strangers(&mut snapshot);
         let Snapshot { servers, coverage, .. } = &mut snapshot;
         coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);
@@ -255,7 +269,7 @@ impl Gatherer {
 
     /// Whether servers are asked for their accounts: near which limit they are decides what is swept.
     fn asks_accounts(&self, plan: &Plan) -> bool {
-        plan.accounts || plan.connections == Sweep::Flagged
+        plan.accounts || plan.connections == Sweep::Flagged || accounts::wants_details(plan)
     }
 
     fn note_what_is_not_asked(&self, plan: &Plan, snapshot: &mut Snapshot) {
