@@ -78,6 +78,11 @@ pub struct Connection<'a> {
     /// When it ended.
     #[serde(borrow)]
     pub stop: Cow<'a, str>,
+    /// Round trip as Go writes it; `0s` before it was measured.
+    #[serde(borrow)]
+    pub rtt: Cow<'a, str>,
+    /// Bytes that wait to be sent to the client.
+    pub pending_bytes: i64,
     /// Messages from the client.
     pub in_msgs: i64,
     /// Messages to the client.
