@@ -14,8 +14,8 @@ use crate::check::{
 };
 use crate::snapshot::build::{System, at};
 use crate::snapshot::{
-    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, Snapshot, SubscriptionShape,
-    Version,
+    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, LookBack, Snapshot,
+    SubscriptionShape, Version,
 };
 use crate::text::{Name, digest_hex};
 use blindness::{Blindness, any_blindness};
@@ -60,16 +60,17 @@ pub(crate) fn judge_entry(
     let declared: BTreeMap<_, _> =
         declared.iter().map(|(name, limits)| ((*name).to_owned(), limits.clone())).collect();
     let earlier: Vec<&Snapshot> = previous.into_iter().collect();
-    let history = history_of(entry, &earlier);
-    let context = Context { now, previous, history: &history, declared: &declared };
     let rule = entry.configure(settings).unwrap();
+    let history = history_of(entry, rule.looks_back(), &earlier);
+    let context = Context { now, previous, history: &history, declared: &declared };
     rule.follow_ups(&context);
     evaluate(entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
 }
 
-fn history_of(entry: &Entry, earlier: &[&Snapshot]) -> History {
+fn history_of(entry: &Entry, look_back: LookBack, earlier: &[&Snapshot]) -> History {
     let mut history = History::default();
     history.follow(&entry.series.iter().copied().collect());
+    history.look_back(look_back);
     earlier.iter().for_each(|snapshot| history.push(snapshot));
     history
 }
@@ -88,10 +89,10 @@ pub(crate) fn judge_last_set<R: Rule>(epochs: &[Snapshot], settings: &Settings) 
     if let Some(previous) = &mut previous {
         previous.forget_connections();
     }
-    let history = history_of(&entry, &earlier.iter().collect::<Vec<_>>());
+    let rule = entry.configure(settings).unwrap();
+    let history = history_of(&entry, rule.looks_back(), &earlier.iter().collect::<Vec<_>>());
     let declared = BTreeMap::new();
     let context = Context { now, previous: previous.as_ref(), history: &history, declared: &declared };
-    let rule = entry.configure(settings).unwrap();
     rule.follow_ups(&context);
     evaluate(&entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
 }

@@ -305,7 +305,9 @@ impl System {
     /// The snapshot.
     pub(crate) fn done(self) -> Snapshot {
         let Self { mut snapshot, listed, ended, own, budget, head, .. } = self;
-        let rules = FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own };
+        let (idle_after, rtt_above) = (Duration::from_secs(300), Duration::from_millis(100));
+        let thresholds = FoldThresholds { idle_after, rtt_above, pending_above: 1 << 20 };
+        let rules = FoldRules { own, ..FoldRules::uniform(thresholds) };
         let mut fold = ConnectionFold::within(rules, budget);
         for id in snapshot.servers.keys() {
             fold.server(id);

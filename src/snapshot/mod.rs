@@ -16,6 +16,7 @@ mod health;
 mod history;
 mod interest;
 mod links;
+mod look_back;
 mod missing;
 mod pace;
 mod series;
@@ -29,8 +30,9 @@ pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
 pub use boot::{Boot, Deaf, Ends};
 pub use closed::{Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource};
 pub use connections::{
-    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
-    PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
+    AccountFold, Budget, ClientKind, ConnectionFold, FoldRules, FoldThresholds, Folded, Kinds, Login,
+    Offence, Offender, OwnLimit, Owner, PageSource, PerLogin, ServerFold, ShareDetails, SilentConnection,
+    TopConnection, UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
@@ -47,6 +49,7 @@ pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
 pub use interest::Interest;
 pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
+pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};

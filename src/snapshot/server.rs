@@ -22,6 +22,16 @@ impl Version {
     }
 }
 
+impl Version {
+    /// Whether CONNZ leaves out the JWTs of bearer users, which are credentials by themselves (server source: 2.11.17, 2.12.8,
+    /// 2.14.0). To know which they are, it decodes the JWT of every connection.
+    pub fn hides_bearer_tokens(self) -> bool {
+        self >= Self(2, 14, 0)
+            || (self >= Self(2, 12, 8) && self < Self(2, 13, 0))
+            || (self >= Self(2, 11, 17) && self < Self(2, 12, 0))
+    }
+}
+
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}.{}", self.0, self.1, self.2)

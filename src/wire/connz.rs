@@ -82,6 +82,11 @@ pub struct Connection<'a> {
     /// When it ended.
     #[serde(borrow)]
     pub stop: Cow<'a, str>,
+    /// Round trip as Go writes it; `0s` before it was measured.
+    #[serde(borrow)]
+    pub rtt: Cow<'a, str>,
+    /// Bytes that wait to be sent to the client.
+    pub pending_bytes: i64,
     /// Messages from the client.
     pub in_msgs: i64,
     /// Messages to the client.
@@ -90,8 +95,6 @@ pub struct Connection<'a> {
     pub in_bytes: i64,
     /// Bytes to the client.
     pub out_bytes: i64,
-    /// Bytes that wait to be sent to it.
-    pub pending_bytes: i64,
     /// How many subscriptions it has.
     pub subscriptions: u64,
     /// Client's name.

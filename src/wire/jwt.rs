@@ -11,6 +11,8 @@ pub struct UserClaims {
     pub name: Option<String>,
     /// Subscriptions a connection may have; -1 unlimited.
     pub subscriptions: Option<i64>,
+    /// Whether the token alone logs in, without the user's key.
+    pub bearer: bool,
 }
 
 /// Longest token that is looked at, in bytes.
@@ -30,12 +32,18 @@ pub fn user_claims(token: &str, user: &str) -> Option<UserClaims> {
     #[serde(default)]
     struct Nats {
         subs: Option<i64>,
+        bearer_token: bool,
     }
     if user.is_empty() {
         return None;
     }
     let claims: Claims = claims(token)?;
-    (claims.sub == user).then_some(UserClaims { name: claims.name, subscriptions: claims.nats.subs })
+    let Nats { subs, bearer_token } = claims.nats;
+    (claims.sub == user).then_some(UserClaims {
+        name: claims.name,
+        subscriptions: subs,
+        bearer: bearer_token,
+    })
 }
 
 fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
@@ -140,8 +148,10 @@ mod tests {
     #[test]
     fn only_a_jwt_of_the_user_is_read() {
         let good = token(r#"{"sub":"UABC","name":"worker","nats":{"subs":-1}}"#);
-        let claims = UserClaims { name: Some("worker".into()), subscriptions: Some(-1) };
+        let claims = UserClaims { name: Some("worker".into()), subscriptions: Some(-1), bearer: false };
         assert_eq!(user_claims(&good, "UABC"), Some(claims));
+        let bearer = token(r#"{"sub":"UABC","nats":{"bearer_token":true}}"#);
+        assert!(user_claims(&bearer, "UABC").unwrap().bearer);
         assert_eq!(user_claims(&good, "UXYZ"), None);
         for bad in ["", "password", "a.b.c", "pass.word.x", "....", &token("[]"), &token(r#"{"sub":1}"#)] {
             assert_eq!(user_claims(bad, "UABC"), None, "{bad}");

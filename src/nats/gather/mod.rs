@@ -50,8 +50,8 @@ use closed::Ended;
 use denials::Denials;
 use events::EventReader;
 use farewells::Farewells;
-use lanes::Lanes;
 use interest::InterestCache;
+use lanes::Lanes;
 use learnt::{Faded, Learnt};
 use owners::Owners;
 use page::Folding;
@@ -180,6 +180,17 @@ impl Gatherer {
     /// by them as well.
     pub fn declare(&mut self, limits: BTreeMap<Name, AccountLimits>) {
         self.declared = limits;
+    }
+
+    /// Takes a connection of this agent that is not the one it looks over, such as that of its sink: it is in no finding.
+    pub fn note_own(&mut self, server: &str, connection: u64) {
+        let own = (bounded(server, NAME_BYTES), connection);
+        if !self.own.contains(&own) {
+            if self.own.len() >= OWN_CONNECTIONS {
+                self.own.remove(0);
+            }
+            self.own.push(own);
+        }
     }
 
     /// Notes that the agent hears itself on the subject of agents: it is not denied.
@@ -330,13 +341,7 @@ impl Gatherer {
 
     fn note_own_connection(&mut self) {
         let (server, connection) = self.inbox.carrier().own();
-        let own = (bounded(&server, NAME_BYTES), connection);
-        if !self.own.contains(&own) {
-            if self.own.len() >= OWN_CONNECTIONS {
-                self.own.remove(0);
-            }
-            self.own.push(own);
-        }
+        self.note_own(&server, connection);
     }
 
     fn take_events(&mut self, snapshot: &mut Snapshot) {
