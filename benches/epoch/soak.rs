@@ -145,8 +145,8 @@ impl Agent {
         let at = OffsetDateTime::from_unix_timestamp(i64::try_from(epoch).unwrap()).unwrap();
         let mut snapshot = Snapshot::empty(epoch, at);
         let checks = Arc::clone(&self.config);
-        let idle_after = move |login: Login<'_>| checks.checks.idle_after(login);
-        let mut fold = ConnectionFold::new(FoldRules { idle_after: Box::new(idle_after), own: Vec::new() });
+        let thresholds = move |login: Login<'_>| checks.checks.fold_thresholds(login);
+        let mut fold = ConnectionFold::new(FoldRules { thresholds: Box::new(thresholds), own: Vec::new() });
         for server in 0..SERVERS {
             let (id, name): (Name, Name) = (format!("ID{server}").into(), format!("n{server}").into());
             let cluster = Some(Name::from("east"));

@@ -197,8 +197,8 @@ impl World {
     }
 
     pub(crate) fn rules(checks: &'static ActiveChecks) -> FoldRules {
-        let idle_after = |login: Login<'_>| checks.idle_after(login);
-        FoldRules { idle_after: Box::new(idle_after), own: Vec::new() }
+        let thresholds = |login: Login<'_>| checks.fold_thresholds(login);
+        FoldRules { thresholds: Box::new(thresholds), own: Vec::new() }
     }
 }
 

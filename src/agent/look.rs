@@ -37,18 +37,20 @@ pub(super) enum Purpose {
     Look,
 }
 
-/// What an epoch must know of other agents.
+/// What an epoch must know of other agents, and of what else this one does.
 #[derive(Clone, Copy)]
 pub(super) struct Beside<'a> {
     /// Whether this agent hears itself where agents speak to each other.
     pub(super) heard: bool,
     /// Whether it leads.
     pub(super) leads: &'a (dyn Fn() -> bool + Send + Sync),
+    /// A connection of this agent beside the one that it looks over.
+    pub(super) other: Option<&'a Connection>,
 }
 
 impl Beside<'_> {
     /// There are none.
-    pub(super) const ALONE: Beside<'static> = Beside { heard: true, leads: &|| true };
+    pub(super) const ALONE: Beside<'static> = Beside { heard: true, leads: &|| true, other: None };
 }
 
 /// Everything that lives from epoch to epoch.
@@ -264,8 +266,8 @@ impl Looker {
             period,
         };
         let config = Arc::clone(&self.config);
-        let idle_after = Box::new(move |login: Login<'_>| config.checks.idle_after(login));
-        let rules = FoldRules { idle_after, own: Vec::new() };
+        let thresholds = Box::new(move |login: Login<'_>| config.checks.fold_thresholds(login));
+        let rules = FoldRules { thresholds, own: Vec::new() };
         let other_systems = self.take_in_earlier();
         self.earlier = other_systems;
         self.memory.write().unwrap_or_else(PoisonError::into_inner).settle_if_above(TWICE);
@@ -273,10 +275,14 @@ impl Looker {
         if beside.heard {
             gatherer.agents_heard();
         }
+        if let Some((server, connection)) = beside.other.map(Connection::own) {
+            gatherer.note_own(&server, connection);
+        }
         let mut snapshot = gatherer.sweep(&plan, rules).await;
         let wanted = {
             let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
             memory.history.follow(&self.config.checks.series());
+            memory.history.look_back(self.config.checks.looks_back());
             memory.settle();
             follow_ups(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };

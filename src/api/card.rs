@@ -33,6 +33,9 @@ pub struct Card {
     /// Further reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub docs_url: Option<&'static str>,
+    /// Where its rule differs from that of the public catalogue, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<&'static str>,
     /// When it fires.
     pub rule: &'static str,
     /// Why that matters.
@@ -49,6 +52,9 @@ pub struct Card {
     pub for_epochs: u64,
     /// Epochs in a row for which it must be seen to be over before the finding ends.
     pub keep: u64,
+    /// Epochs that an agent must have seen before it can say anything.
+    #[serde(skip_serializing_if = "is_one")]
+    pub epochs: u64,
     /// Whose maintenance keeps a finding from beginning: that of its `server`, or of any in its `cluster`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by_maintenance_of: Option<&'static str>,
@@ -89,6 +95,7 @@ impl Card {
             since: meta.since,
             aliases: meta.aliases,
             docs_url: meta.docs_url,
+            differs: meta.differs,
             rule: meta.rule,
             why: meta.why,
             remedy: meta.remedy,
@@ -96,6 +103,7 @@ impl Card {
             evidence_from: words(meta.evidence_from),
             for_epochs: entry.for_epochs,
             keep: entry.keep,
+            epochs: entry.epochs,
             held_by_maintenance_of: match entry.disturbed {
                 Disturbed::Never => None,
                 Disturbed::Own => Some("server"),
@@ -120,6 +128,9 @@ impl Card {
         if self.keep != 1 {
             facts.push(format!("ends after {} clear epochs", self.keep));
         }
+        if self.epochs != 1 {
+            facts.push(format!("from the agent's epoch {} on", self.epochs));
+        }
         facts.extend(self.held_by_maintenance_of.map(|whose| format!("held by maintenance of its {whose}")));
         if !self.aliases.is_empty() {
             facts.push(format!("also known as {}", self.aliases.join(", ")));
@@ -136,6 +147,10 @@ impl Card {
     pub fn kind_word(&self) -> String {
         word(&self.kind)
     }
+}
+
+const fn is_one(epochs: &u64) -> bool {
+    *epochs == 1
 }
 
 fn words(endpoints: &[Endpoint]) -> Vec<&'static str> {

@@ -174,15 +174,15 @@ fn folded<'k>(
     operators: &Map<String, Value>,
     asked: &'k Map<String, Value>,
 ) -> Option<&'k str> {
-    let idle_after = |base: Map<String, Value>| {
+    let folds_by = |base: Map<String, Value>| {
         let judge = entry.configure(&Settings { base, ..Settings::default() }).ok()?;
-        judge.idle_after(&|| Entity::user("", None, "", None))
+        Some(judge.folds_by(&|| Entity::user("", None, "", None)))
     };
-    let usual = idle_after(operators.clone());
+    let usual = folds_by(operators.clone());
     let changes = |(key, value): &(&'k String, &'k Value)| {
         let mut base = operators.clone();
         base.insert((*key).clone(), (*value).clone());
-        idle_after(base) != usual
+        folds_by(base) != usual
     };
     asked.iter().find(changes).map(|(key, _)| key.as_str())
 }

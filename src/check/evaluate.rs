@@ -46,6 +46,10 @@ pub struct Judgement {
     pub firing: Vec<(Entity, Box<Firing>)>,
     /// Entities the rule could not judge.
     unknown: Vec<(Entity, String, bool)>,
+    /// Entities the rule could not judge yet.
+    not_yet: Vec<(Entity, String)>,
+    /// What fires and is not named: the first entity, and how many.
+    unnamed: Option<(Entity, u64)>,
     /// Missing answers that this check needed.
     gaps: Vec<Gap>,
     /// Set when nothing could be judged at all.
@@ -75,6 +79,15 @@ impl Judgement {
         if let Some((_, reason, _)) = own {
             return Standing::Unknown(reason.clone());
         }
+        if let Some((_, reason)) = self.not_yet.iter().find(|(other, _)| same(other, entity)) {
+            return Standing::Unknown(reason.clone());
+        }
+        // Whatever comes before the first that is not named has been named, or does not fire.
+        if let Some((first, count)) = &self.unnamed
+            && identity(entity) >= identity(first)
+        {
+            return Standing::Unknown(unnamed(*count));
+        }
         self.gap(entity).map_or(Standing::Clear, |gap| Standing::Unknown(gap.reason.clone()))
     }
 
@@ -98,6 +111,7 @@ impl Judgement {
         }
         let mut rows: Vec<_> =
             self.unknown.iter().map(|(entity, reason, _)| row(Name::from(entity.label()), reason)).collect();
+        rows.extend(self.unnamed.iter().map(|(_, count)| row(Name::from("*"), &unnamed(*count))));
         for gap in &self.gaps {
             // Of a server that is not judged nothing is missing.
             let is_server = self.meta.entity == EntityType::Server && self.meta.scope == Scope::Server;
@@ -116,18 +130,58 @@ impl Judgement {
         rows
     }
 
+    fn leave_unnamed(&mut self, first: Entity, count: u64) {
+        self.unnamed = Some(match self.unnamed.take() {
+            Some((other, before)) => {
+                let first = if identity(&other) < identity(&first) { other } else { first };
+                (first, before.saturating_add(count))
+            }
+            None => (first, count),
+        });
+    }
+
+    /// Names no more than so many.
+    fn name_at_most(&mut self, most: usize) {
+        if self.firing.len() <= most {
+            return;
+        }
+        self.firing.sort_by(|(a, _), (b, _)| identity(a).cmp(&identity(b)));
+        let rest = self.firing.split_off(most);
+        let count = rest.len() as u64;
+        if let Some((first, _)) = rest.into_iter().next() {
+            self.leave_unnamed(first, count);
+        }
+    }
+
     /// Whether anything at all could be judged.
     pub const fn evaluated(&self) -> bool {
         self.nothing.is_none()
     }
 }
 
-type Identity = (EntityType, Name, Option<Name>, Option<Name>, Option<Name>, Option<Name>, Option<Name>);
+type Identity<'a> = (
+    EntityType,
+    &'a str,
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<&'a str>,
+);
 
 /// Everything but the readable names.
-fn identity(entity: &Entity) -> Identity {
-    let Entity { kind, id, account, cluster, server, user, stream, .. } = entity.clone();
-    (kind, id, account, cluster, server, user, stream)
+fn identity(entity: &Entity) -> Identity<'_> {
+    let Entity { kind, id, account, cluster, server, user, stream, .. } = entity;
+    let [account, cluster, server, user, stream] =
+        [account, cluster, server, user, stream].map(Option::as_deref);
+    (*kind, id, account, cluster, server, user, stream)
+}
+
+fn unnamed(count: u64) -> String {
+    match count {
+        1 => "1 more fires and is not named".into(),
+        _ => format!("{count} more fire and are not named"),
+    }
 }
 
 /// Identity, without the readable names.
@@ -164,6 +218,8 @@ pub fn evaluate(
         disturbed: entry.disturbed,
         firing: Vec::new(),
         unknown: Vec::new(),
+        not_yet: Vec::new(),
+        unnamed: None,
         gaps,
         nothing: None,
     };
@@ -196,6 +252,8 @@ pub fn evaluate(
         }
         match outcome {
             Outcome::Unknown { reason, holds } => judgement.unknown.push((entity, reason, holds)),
+            Outcome::NotYet(reason) => judgement.not_yet.push((entity, reason)),
+            Outcome::Unnamed(count) => judgement.leave_unnamed(entity, count),
             Outcome::Firing(firing) => match judgement.gap(&entity) {
                 // Its row in the summary is that of the gap.
                 Some(_) if meta.partial == Partial::CannotFire => {}
@@ -205,6 +263,13 @@ pub fn evaluate(
     }
     // Two servers may have one name where JetStream is not used: to a subscriber they are one entity.
     let mut seen = HashSet::new();
-    judgement.firing.retain(|(entity, _)| seen.insert(identity(entity)));
+    let is_first: Vec<bool> =
+        judgement.firing.iter().map(|(entity, _)| seen.insert(identity(entity))).collect();
+    let mut is_first = is_first.into_iter();
+    judgement.firing.retain(|_| is_first.next().unwrap_or(true));
+    judgement.name_at_most(entry.most);
     judgement
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ pub use thresholds::{
 };
 pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
 
-use crate::snapshot::{FollowUp, Series};
+use crate::snapshot::{FollowUp, LookBack, Series};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::{Serialize, de::DeserializeOwned};
@@ -47,6 +47,9 @@ pub trait Rule: Send + Sync + Sized + 'static {
     const EPOCHS: u64 = 1;
     /// The series that it reads; see [`Context::tracks`].
     const SERIES: &'static [Series] = &[];
+    /// Most findings of one epoch. The first ones by their entities are named, in every epoch the same; how many more there
+    /// are is told, and what is not named is unknown.
+    const MOST: usize = usize::MAX;
     /// What an operator can set, with defaults; the doc comments of its fields are the documentation.
     type Thresholds: Serialize + DeserializeOwned + JsonSchema + Default + Validate + Send + Sync;
     /// The shape of a finding's evidence.
@@ -63,6 +66,22 @@ pub trait Rule: Send + Sync + Sized + 'static {
         None
     }
 
+    /// The round trip above which a connection counts as slow, where the thresholds say so; for the fold as well.
+    fn rtt_above(_: &Self::Thresholds) -> Option<Duration> {
+        None
+    }
+
+    /// The bytes above which what waits to be sent to a connection counts as a backlog, where the thresholds say so; for the
+    /// fold as well.
+    fn pending_above(_: &Self::Thresholds) -> Option<u64> {
+        None
+    }
+
+    /// What the history has to remember of accounts and users, by these thresholds.
+    fn looks_back(_: &Self::Thresholds) -> LookBack {
+        LookBack::default()
+    }
+
     /// Verdicts that fire, and those that are unknown for a reason only the rule can know. Every entity that is
     /// not named is clear, as far as the answers of the servers allow; the framework settles that.
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Self::Thresholds>) -> Vec<Verdict>;
@@ -76,8 +95,33 @@ pub trait Judge: Send + Sync {
     fn judge(&self, context: &Context<'_>) -> Vec<Verdict>;
     /// The effective thresholds, as the configuration writes them.
     fn thresholds(&self) -> serde_json::Map<String, serde_json::Value>;
-    /// See [`Rule::idle_after`]; the entity is made only where there are overrides, for the fold asks for every user.
-    fn idle_after(&self, entity: &dyn Fn() -> Entity) -> Option<Duration>;
+    /// What the fold goes by for a user; the entity is made only where there are overrides, for the fold asks for every user.
+    fn folds_by(&self, entity: &dyn Fn() -> Entity) -> FoldsBy;
+    /// See [`Rule::looks_back`]: the most that any of the thresholds asks for.
+    fn looks_back(&self) -> LookBack;
+}
+
+/// What a check asks of the fold for one user: see [`Rule::idle_after`], [`Rule::rtt_above`] and [`Rule::pending_above`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FoldsBy {
+    /// See [`Rule::idle_after`].
+    pub idle_after: Option<Duration>,
+    /// See [`Rule::rtt_above`].
+    pub rtt_above: Option<Duration>,
+    /// See [`Rule::pending_above`].
+    pub pending_above: Option<u64>,
+}
+
+impl FoldsBy {
+    /// What this one says, and where it says nothing, the other.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            idle_after: self.idle_after.or(other.idle_after),
+            rtt_above: self.rtt_above.or(other.rtt_above),
+            pending_above: self.pending_above.or(other.pending_above),
+        }
+    }
 }
 
 struct Configured<R: Rule> {
@@ -94,12 +138,20 @@ impl<R: Rule> Judge for Configured<R> {
     fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
         thresholds::to_map(self.thresholds.base())
     }
-    fn idle_after(&self, entity: &dyn Fn() -> Entity) -> Option<Duration> {
-        let base = R::idle_after(self.thresholds.base())?;
-        if self.thresholds.is_uniform() {
-            return Some(base);
+    fn folds_by(&self, entity: &dyn Fn() -> Entity) -> FoldsBy {
+        let by = |thresholds| FoldsBy {
+            idle_after: R::idle_after(thresholds),
+            rtt_above: R::rtt_above(thresholds),
+            pending_above: R::pending_above(thresholds),
+        };
+        let base = by(self.thresholds.base());
+        if base == FoldsBy::default() || self.thresholds.is_uniform() {
+            return base;
         }
-        R::idle_after(self.thresholds.of(&entity()))
+        by(self.thresholds.of(&entity()))
+    }
+    fn looks_back(&self) -> LookBack {
+        self.thresholds.all().map(R::looks_back).fold(LookBack::default(), LookBack::and)
     }
 }
 
@@ -118,6 +170,8 @@ pub struct Entry {
     pub epochs: u64,
     /// See [`Rule::SERIES`].
     pub series: &'static [Series],
+    /// See [`Rule::MOST`].
+    pub most: usize,
     configure: fn(&Settings) -> Result<Box<dyn Judge>, SettingError>,
     defaults: fn() -> serde_json::Map<String, serde_json::Value>,
     thresholds_schema: fn() -> Schema,
@@ -134,6 +188,7 @@ impl Entry {
             disturbed: R::DISTURBED,
             epochs: R::EPOCHS,
             series: R::SERIES,
+            most: R::MOST,
             configure: |settings| {
                 let thresholds = Thresholds::<R::Thresholds>::new(settings)?;
                 Ok(Box::new(Configured::<R> { thresholds }))

@@ -154,19 +154,28 @@ pub struct SettingError {
 #[derive(Debug)]
 pub struct Thresholds<T> {
     base: T,
-    overrides: Vec<(Match, T)>,
+    enabled: bool,
+    overrides: Vec<Narrowed<T>>,
+}
+
+/// What an override makes of a check.
+#[derive(Debug)]
+struct Narrowed<T> {
+    matcher: Match,
+    thresholds: T,
+    enabled: bool,
 }
 
 impl<T: Default> Default for Thresholds<T> {
     fn default() -> Self {
-        Self { base: T::default(), overrides: Vec::new() }
+        Self::uniform(T::default())
     }
 }
 
 impl<T> Thresholds<T> {
     /// The same thresholds for every entity.
     pub const fn uniform(base: T) -> Self {
-        Self { base, overrides: Vec::new() }
+        Self { base, enabled: true, overrides: Vec::new() }
     }
 
     /// The thresholds without overrides.
@@ -181,13 +190,22 @@ impl<T> Thresholds<T> {
 
     /// Those that hold for any entity at all: the base and what overrides make of it.
     pub fn all(&self) -> impl Iterator<Item = &T> {
-        std::iter::once(&self.base).chain(self.overrides.iter().map(|(_, thresholds)| thresholds))
+        std::iter::once(&self.base).chain(self.overrides.iter().map(|narrowed| &narrowed.thresholds))
     }
 
     /// The thresholds for an entity: the last override in the file that covers it, else the base.
     pub fn of(&self, entity: &Entity) -> &T {
-        let found = self.overrides.iter().rev().find(|(matcher, _)| matcher.covers(entity));
-        found.map_or(&self.base, |(_, thresholds)| thresholds)
+        self.narrowed(entity).map_or(&self.base, |narrowed| &narrowed.thresholds)
+    }
+
+    /// Whether the entity is judged. The framework looks at it as well: a rule need not, but where it would make the evidence of
+    /// very many.
+    pub fn is_enabled(&self, entity: &Entity) -> bool {
+        self.narrowed(entity).map_or(self.enabled, |narrowed| narrowed.enabled)
+    }
+
+    fn narrowed(&self, entity: &Entity) -> Option<&Narrowed<T>> {
+        self.overrides.iter().rev().find(|narrowed| narrowed.matcher.covers(entity))
     }
 }
 
@@ -197,16 +215,21 @@ impl<T: Serialize + DeserializeOwned + Default + Validate> Thresholds<T> {
         let defaults = to_map(&T::default());
         let base = read::<T>(&defaults, &settings.base, None)?;
         let base_map = to_map(&base);
+        let enabled = settings.policy.enabled.unwrap_or(true);
         let mut overrides = Vec::with_capacity(settings.overrides.len());
-        for (index, Override { matcher, thresholds, .. }) in settings.overrides.iter().enumerate() {
+        for (index, Override { matcher, thresholds, policy }) in settings.overrides.iter().enumerate() {
             if matcher.is_empty() {
                 let problem =
                     "an override needs a `match` with at least one of account, cluster, server, user".into();
                 return Err(SettingError { key: Some("match".into()), override_index: Some(index), problem });
             }
-            overrides.push((matcher.clone(), read::<T>(&base_map, thresholds, Some(index))?));
+            overrides.push(Narrowed {
+                matcher: matcher.clone(),
+                thresholds: read::<T>(&base_map, thresholds, Some(index))?,
+                enabled: policy.enabled.unwrap_or(enabled),
+            });
         }
-        Ok(Self { base, overrides })
+        Ok(Self { base, enabled, overrides })
     }
 }
 

@@ -295,6 +295,10 @@ pub enum Outcome {
         /// refusals, although the limit behind it remains unseen.
         holds: bool,
     },
+    /// It cannot be said yet, and nobody need be told, but who waits for the end of an earlier finding.
+    NotYet(String),
+    /// So many fire, this one and others behind it, and are not named: see [`super::Rule::MOST`].
+    Unnamed(u64),
 }
 
 /// What a rule says about one entity.
@@ -332,6 +336,16 @@ impl Verdict {
     /// A verdict that cannot be given.
     pub fn unknown(entity: Entity, reason: impl Into<String>) -> Self {
         Self { entity, outcome: Outcome::Unknown { reason: reason.into(), holds: true } }
+    }
+
+    /// A verdict that cannot be given yet, which is worth telling only of an earlier finding.
+    pub fn not_yet(entity: Entity, reason: impl Into<String>) -> Self {
+        Self { entity, outcome: Outcome::NotYet(reason.into()) }
+    }
+
+    /// Of what fires, so many are not named, of which this is the first.
+    pub const fn unnamed(first: Entity, count: u64) -> Self {
+        Self { entity: first, outcome: Outcome::Unnamed(count) }
     }
 
     /// A verdict that cannot be given, while what an earlier finding was fired by is seen to be over.

@@ -1,4 +1,4 @@
-//! Durations in thresholds: written as humantime reads them, as everywhere in the configuration.
+//! Durations of thresholds, written as humantime reads them, here as everywhere in the configuration.
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use std::time::Duration;

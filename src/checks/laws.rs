@@ -5,6 +5,8 @@ mod blindness;
 #[cfg(test)]
 mod expectations;
 #[cfg(test)]
+mod ids;
+#[cfg(test)]
 mod servers;
 
 use super::{RETIRED, catalogue, find};
@@ -14,8 +16,8 @@ use crate::check::{
 };
 use crate::snapshot::build::{System, at};
 use crate::snapshot::{
-    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, Snapshot, SubscriptionShape,
-    Version,
+    AccountLimits, ConnectionSubscriptions, Counted, Endpoint, History, Limits, LookBack, Snapshot,
+    SubscriptionShape, Version,
 };
 use crate::text::{Name, digest_hex};
 use blindness::{Blindness, any_blindness};
@@ -64,16 +66,17 @@ pub(crate) fn judge_entry(
     let times = usize::try_from(entry.epochs.saturating_sub(1).max(1)).unwrap();
     let earlier: Vec<&Snapshot> =
         previous.into_iter().flat_map(|one| std::iter::repeat_n(one, times)).collect();
-    let history = history_of(entry, &earlier);
-    let context = Context { now, previous, history: &history, declared: &declared };
     let rule = entry.configure(settings).unwrap();
+    let history = history_of(entry, rule.looks_back(), &earlier);
+    let context = Context { now, previous, history: &history, declared: &declared };
     rule.follow_ups(&context);
     evaluate(entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
 }
 
-fn history_of(entry: &Entry, earlier: &[&Snapshot]) -> History {
+fn history_of(entry: &Entry, look_back: LookBack, earlier: &[&Snapshot]) -> History {
     let mut history = History::default();
     history.follow(&entry.series.iter().copied().collect());
+    history.look_back(look_back);
     earlier.iter().for_each(|snapshot| history.push(snapshot));
     history
 }
@@ -92,10 +95,10 @@ pub(crate) fn judge_last_set<R: Rule>(epochs: &[Snapshot], settings: &Settings) 
     if let Some(previous) = &mut previous {
         previous.forget_connections();
     }
-    let history = history_of(&entry, &earlier.iter().collect::<Vec<_>>());
+    let rule = entry.configure(settings).unwrap();
+    let history = history_of(&entry, rule.looks_back(), &earlier.iter().collect::<Vec<_>>());
     let declared = BTreeMap::new();
     let context = Context { now, previous: previous.as_ref(), history: &history, declared: &declared };
-    let rule = entry.configure(settings).unwrap();
     rule.follow_ups(&context);
     evaluate(&entry, rule.as_ref(), &Arc::new(entry.policies(settings)), &context)
 }
@@ -106,9 +109,9 @@ fn judge_series(entry: &Entry, earlier: &[Snapshot], now: &Snapshot) -> Judgemen
     let missing = needed.saturating_sub(earlier.len());
     let first = earlier.first().into_iter().flat_map(|one| std::iter::repeat_n(one, missing));
     let all: Vec<&Snapshot> = first.chain(earlier).collect();
-    let (history, declared) = (history_of(entry, &all), BTreeMap::new());
-    let context = Context { now, previous: all.last().copied(), history: &history, declared: &declared };
     let rule = entry.configure(&Settings::default()).unwrap();
+    let (history, declared) = (history_of(entry, rule.looks_back(), &all), BTreeMap::new());
+    let context = Context { now, previous: all.last().copied(), history: &history, declared: &declared };
     rule.follow_ups(&context);
     evaluate(entry, rule.as_ref(), &Arc::new(entry.policies(&Settings::default())), &context)
 }
@@ -169,6 +172,10 @@ fn every_text_is_complete() {
         for text in [meta.name, meta.rule, meta.why].iter().chain(meta.remedy) {
             assert!(!text.contains("  ") && text.trim() == *text, "{id}: spaces in {text:?}");
             assert!(text.len() <= 2500, "{id}: {} bytes", text.len());
+        }
+        if let Some(differs) = meta.differs {
+            let one_line = differs.ends_with('.') && !differs.contains('\n') && differs.len() <= 600;
+            assert!(one_line && !differs.contains("  "), "{id}: {differs}");
         }
         assert!(meta.remedy.iter().all(|step| step.ends_with('.')), "{id}: steps are sentences");
         let both = meta.needs.iter().find(|need| meta.evidence_from.contains(need));

@@ -11,15 +11,17 @@ pub mod connection;
 mod evidence;
 pub mod idle;
 pub mod leafnode;
+mod own;
 pub mod placement;
 mod restarts;
+mod roll_up;
 pub mod server;
 pub mod service;
 pub mod system;
 pub mod user;
 
-use crate::check::{Entity, Entry, Judge, Policies};
-use crate::snapshot::{Endpoint, Login, Series, shared};
+use crate::check::{Entity, Entry, FoldsBy, Judge, Policies};
+use crate::snapshot::{Endpoint, FoldThresholds, Login, LookBack, Series, shared};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,13 +108,24 @@ impl ActiveChecks {
         self.checks.iter().flat_map(|check| check.entry.series).copied().collect()
     }
 
-    /// How long a connection of this user may be idle without a message before it counts as silent: the threshold
-    /// `idle` of the enabled check that has one. The fold has to know it before anything is judged.
-    pub fn idle_after(&self, login: Login<'_>) -> Duration {
+    /// What the fold goes by for the connections of this user: the thresholds of the enabled checks that have such ones. It
+    /// has to know them before anything is judged.
+    pub fn fold_thresholds(&self, login: Login<'_>) -> FoldThresholds {
         let Login { account, account_name, user, user_name } = login;
         let entity =
             || Entity::connections(account, shared(account_name).as_ref(), user, shared(user_name).as_ref());
-        self.checks.iter().find_map(|check| check.judge.idle_after(&entity)).unwrap_or(IDLE_AFTER)
+        let each = self.checks.iter().map(|check| check.judge.folds_by(&entity));
+        let FoldsBy { idle_after, rtt_above, pending_above } = each.fold(FoldsBy::default(), FoldsBy::or);
+        FoldThresholds {
+            idle_after: idle_after.unwrap_or(IDLE_AFTER),
+            rtt_above: rtt_above.unwrap_or(Duration::MAX),
+            pending_above: pending_above.unwrap_or(u64::MAX),
+        }
+    }
+
+    /// What the history has to remember for enabled checks.
+    pub fn looks_back(&self) -> LookBack {
+        self.checks.iter().map(|check| check.judge.looks_back()).fold(LookBack::default(), LookBack::and)
     }
 }
 

@@ -4,7 +4,7 @@ use super::explain::Places;
 use super::tree::{Key, Node, Source, in_order, name, nearest};
 use super::{ConfigError, value};
 use crate::check::{Entry, MOST_EPOCHS, Match, Override, PolicySetting, Settings, Severity};
-use crate::checks::{ActiveCheck, ActiveChecks, catalogue, find};
+use crate::checks::{ActiveCheck, ActiveChecks, RETIRED, catalogue, find};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,6 +76,9 @@ fn unknown_check(source: Source<'_>, key: &Key<'_>) -> ConfigError {
 /// The sentence about an id that is not in the catalogue.
 pub(crate) fn unknown_id(id: &str) -> String {
     const MOST: usize = 3;
+    if let Some((retired, why)) = RETIRED.iter().find(|(retired, _)| retired.eq_ignore_ascii_case(id)) {
+        return format!("{retired} is retired. {}", why.trim_end_matches('.'));
+    }
     let known = catalogue()
         .flat_map(|entry| std::iter::once(entry.meta.id).chain(entry.meta.aliases.iter().copied()));
     let near: Vec<&str> = nearest(id, known).into_iter().take(MOST).collect();

@@ -279,6 +279,6 @@ mod tests {
         assert_eq!((config.epoch, config.system.as_deref()), (DEFAULT_EPOCH, Some("demo")));
         assert_eq!((config.connection.servers, config.connection.creds), (urls.to_vec(), Some(creds)));
         let login = Login { account: "A", account_name: None, user: "u", user_name: None };
-        assert_eq!(config.checks.idle_after(login), IDLE);
+        assert_eq!(config.checks.fold_thresholds(login).idle_after, IDLE);
     }
 }

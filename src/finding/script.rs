@@ -5,11 +5,12 @@ use super::{
     ServerCounts, SummaryCost, Terms, step,
 };
 use crate::check::{
-    Context, Entity, Judge, Judgement, Observed, PolicySetting, Settings, Severity, Verdict, evaluate,
+    Context, Entity, FoldsBy, Judge, Judgement, Observed, PolicySetting, Settings, Severity, Verdict,
+    evaluate,
 };
 use crate::checks::find;
 use crate::snapshot::build::System;
-use crate::snapshot::{Endpoint, FollowUp, History};
+use crate::snapshot::{Endpoint, FollowUp, History, LookBack};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,8 +52,11 @@ impl Judge for Script {
     fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
         serde_json::Map::new()
     }
-    fn idle_after(&self, _: &dyn Fn() -> Entity) -> Option<std::time::Duration> {
-        None
+    fn folds_by(&self, _: &dyn Fn() -> Entity) -> FoldsBy {
+        FoldsBy::default()
+    }
+    fn looks_back(&self) -> LookBack {
+        LookBack::default()
     }
 }
 

@@ -78,7 +78,6 @@ impl Carrier for Connection {
     }
 
     fn own(&self) -> (String, u64) {
-        let info = self.client().server_info();
-        (info.server_id, info.client_id)
+        Self::own(self)
     }
 }

@@ -59,6 +59,12 @@ impl Connection {
         self.client.server_info().server_id
     }
 
+    /// The connection as that server lists it: the server's id, and its own there. Both are others after a reconnect.
+    pub fn own(&self) -> (String, u64) {
+        let info = self.client.server_info();
+        (info.server_id, info.client_id)
+    }
+
     /// The largest payload that server accepts.
     pub fn max_payload(&self) -> usize {
         self.client.server_info().max_payload

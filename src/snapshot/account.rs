@@ -1,8 +1,9 @@
 //! An account, summed from what each server says of it.
 
-use super::{AccountEvents, AccountFold};
+use super::{AccountDetails, AccountEvents, AccountFold};
 use crate::text::Name;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What one server counts for an account (ACCOUNT STATZ).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub struct Account {
     pub bytes: u64,
     /// Its limits.
     pub limits: Limits,
+    /// What it imports and exports, where that was read in this epoch or before.
+    pub details: Option<Arc<AccountDetails>>,
     /// From the sweep over connections; empty where it has none.
     pub fold: AccountFold,
     /// From events since the previous epoch.
@@ -90,6 +93,7 @@ impl Account {
             traffic: BTreeMap::new(),
             bytes: 0,
             limits,
+            details: None,
             fold: AccountFold::default(),
             events: AccountEvents::default(),
             remembered: None,
@@ -101,6 +105,7 @@ impl Account {
     pub(super) fn forget_connections(&mut self) {
         self.remembered = Some(self.connections());
         self.servers = BTreeMap::new();
+        self.details = None;
         self.fold = AccountFold::default();
     }
 

@@ -12,6 +12,8 @@ pub(crate) struct System {
     pub(crate) snapshot: Snapshot,
     /// The connections that a sweep sees; folded at the end, when the limits of their servers are known.
     listed: Vec<(Name, Connection<'static>)>,
+    /// Connections that ended; folded at the end as well.
+    ended: Vec<(Name, Connection<'static>)>,
     own: Vec<(Name, u64)>,
     budget: Budget,
     head: PageHead,
@@ -28,7 +30,7 @@ fn id_of(server: &str) -> Name {
     Name::from(format!("ID-{server}"))
 }
 
-const ASKED: [Endpoint; 15] = [
+const ASKED: [Endpoint; 16] = [
     Endpoint::Statsz,
     Endpoint::Varz,
     Endpoint::Connz,
@@ -44,6 +46,7 @@ const ASKED: [Endpoint; 15] = [
     Endpoint::Closed,
     Endpoint::AccountDetails,
     Endpoint::Services,
+    Endpoint::Interest,
 ];
 
 impl System {
@@ -52,6 +55,7 @@ impl System {
         let mut system = Self {
             snapshot: Snapshot::empty(1_700_000_000, at(0)),
             listed: Vec::new(),
+            ended: Vec::new(),
             own: Vec::new(),
             budget: Budget::default(),
             head: PageHead { now: Some(at(0)), ..PageHead::default() },
@@ -94,6 +98,7 @@ impl System {
             leafs: Some(Vec::new()),
             interest: Some(Subsz { num_subscriptions: 80, ..Subsz::default() }),
             health: Some(Health { ok: true, ..Health::default() }),
+            closed: Some(Closed::default()),
             ..Server::new(id.clone(), name, cluster)
         };
         self.snapshot.servers.insert(id, server);
@@ -210,6 +215,42 @@ impl System {
         self
     }
 
+    /// `n` connections of a user on a server that ended for this reason, one a second; `edit` changes each before it is
+    /// taken in. Without an account they are of the global one, or never logged in.
+    pub(crate) fn end(
+        mut self,
+        server: &str,
+        (account, user): (&str, &str),
+        reason: &str,
+        n: u64,
+        edit: impl Fn(&mut Connection<'_>, u64),
+    ) -> Self {
+        for i in 0..n {
+            let mut connection = Connection {
+                cid: self.next_cid,
+                kind: "Client".into(),
+                client_type: "nats".into(),
+                ip: "10.0.0.1".into(),
+                start: "2023-11-14T21:13:20Z".into(),
+                name: "app".into(),
+                authorized_user: user.to_owned().into(),
+                account: account.to_owned().into(),
+                reason: reason.to_owned().into(),
+                ..Connection::default()
+            };
+            self.next_cid += 1;
+            edit(&mut connection, i);
+            self.ended.push((id_of(server), connection));
+        }
+        self
+    }
+
+    /// A server on which more connections ended than it was asked for.
+    pub(crate) fn ended_more(mut self, server: &str) -> Self {
+        self.server_mut(server).closed.get_or_insert_default().at_least = true;
+        self
+    }
+
     /// Any other change, by a function.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Snapshot)) -> Self {
         change(&mut self.snapshot);
@@ -247,6 +288,7 @@ impl System {
             account.servers.remove(&id);
         }
         self.listed.retain(|(server, _)| *server != id);
+        self.ended.retain(|(server, _)| *server != id);
         self.snapshot.coverage.missing.push(Missing {
             name: server.name,
             id: Some(id),
@@ -262,8 +304,10 @@ impl System {
 
     /// The snapshot.
     pub(crate) fn done(self) -> Snapshot {
-        let Self { mut snapshot, listed, own, budget, head, .. } = self;
-        let rules = FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own };
+        let Self { mut snapshot, listed, ended, own, budget, head, .. } = self;
+        let (idle_after, rtt_above) = (Duration::from_secs(300), Duration::from_millis(100));
+        let thresholds = FoldThresholds { idle_after, rtt_above, pending_above: 1 << 20 };
+        let rules = FoldRules { own, ..FoldRules::uniform(thresholds) };
         let mut fold = ConnectionFold::within(rules, budget);
         for id in snapshot.servers.keys() {
             fold.server(id);
@@ -276,6 +320,20 @@ impl System {
             fold.add(&source, &head, connection);
         }
         snapshot.take_fold(fold);
+        let mut folds: BTreeMap<Name, ClosedFold> = BTreeMap::new();
+        for ((id, connection), second) in ended.iter().zip(0..) {
+            let server = &snapshot.servers[id];
+            let source = ClosedSource {
+                server: id.clone(),
+                version: server.version,
+                auth_required: server.vars.as_ref().map(|vars| vars.auth_required),
+            };
+            folds.entry(id.clone()).or_default().add(&source, connection, at(second));
+        }
+        for (id, fold) in folds {
+            let closed = &mut snapshot.servers.get_mut(&id).unwrap().closed;
+            *closed = closed.take().map(|before| fold.finish(before.at_least));
+        }
         snapshot
     }
 }

@@ -1,9 +1,10 @@
 //! Connections, folded one by one as they are parsed: counts, top lists and extremes stay, connections do not.
 //!
 //! What is exact, however large the system: connections by kind, silent, unnamed and opened ones of every account; its
-//! clients and leafnodes on every server (12 bytes for each pair); connections and silent ones of every user, by its
-//! name and not by a hash of it (less than 150 bytes a user); the five connections of an account with most subscriptions
-//! and the one nearest its own limit; the median of subscriptions, to two digits; all of a server.
+//! clients, leafnodes and subscriptions on every server (16 bytes for each pair); connections, silent, slow, backed-up and
+//! bearer ones of every user, by its name and not by a hash of it (less than 150 bytes a user); the five connections of an
+//! account and of a server with most subscriptions, and the one nearest its own limit; the median of subscriptions, to two
+//! digits; all of a server.
 //!
 //! What is bounded, by [`Budget`]: how many names, libraries and addresses a counter tells apart (a count is then too low
 //! by at most `n / (k + 1)`, which [`crate::snapshot::TopCounter::loss`] tells); of how many users, and of how many pairs
@@ -14,6 +15,7 @@ mod account;
 mod budget;
 mod fold;
 mod keep;
+mod offender;
 mod user;
 mod users;
 
@@ -21,6 +23,7 @@ pub(crate) use account::share_of;
 pub use account::{AccountFold, OwnLimit, ShareDetails, TopConnection};
 pub use budget::Budget;
 pub use fold::{ConnectionFold, Folded, Owner};
+pub use offender::{ClientKind, Offence, Offender};
 pub(crate) use user::{HIDDEN, TOKEN, UNAUTHENTICATED};
 pub use user::{SilentConnection, UserDetails};
 pub(crate) use users::shared;
@@ -44,22 +47,50 @@ pub struct Login<'a> {
     pub user_name: Option<&'a str>,
 }
 
-/// How the fold depends on the configuration: how long a connection of this user that never carried a message may be idle
-/// before it counts as silent.
-pub type IdleAfter = Box<dyn Fn(Login<'_>) -> Duration + Send + Sync>;
+/// From when on the connections of a user are counted as something. What is beyond it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldThresholds {
+    /// How long a connection that never carried a message may be idle before it counts as silent.
+    pub idle_after: Duration,
+    /// How long a round trip may be before the connection counts as slow; at least a millisecond.
+    pub rtt_above: Duration,
+    /// How many bytes may wait to be sent to a connection before it counts as backed up.
+    pub pending_above: u64,
+}
+
+impl FoldThresholds {
+    /// Nothing is counted.
+    pub const NONE: Self = Self::silent_after(Duration::MAX);
+
+    /// Only silent connections are counted.
+    pub const fn silent_after(idle_after: Duration) -> Self {
+        Self { idle_after, rtt_above: Duration::MAX, pending_above: u64::MAX }
+    }
+}
+
+/// How the fold depends on the configuration. It is asked once for every user.
+pub type PerLogin = Box<dyn Fn(Login<'_>) -> FoldThresholds + Send + Sync>;
 
 /// What the fold must know before it starts.
 pub struct FoldRules {
-    /// See [`IdleAfter`].
-    pub idle_after: IdleAfter,
-    /// The agent's own connections (server id, cid), which must not appear in any finding.
+    /// See [`PerLogin`].
+    pub thresholds: PerLogin,
+    /// The agent's own connections (server id, cid): that over which it looks, and that of its sink, which is in another
+    /// account. They are in nothing that is drawn from a sweep over connections. What servers count themselves (STATZ, VARZ)
+    /// has them in it: what is compared with a limit keeps them, as the server does, and what looks for uneven load
+    /// leaves out as many as the sweep found.
     pub own: Vec<(Name, u64)>,
 }
 
 impl FoldRules {
-    /// Rules under which nothing is silent and no connection is the agent's own.
+    /// Rules under which nothing is counted as anything and no connection is the agent's own.
     pub fn none() -> Self {
-        Self { idle_after: Box::new(|_| Duration::MAX), own: Vec::new() }
+        Self::uniform(FoldThresholds::NONE)
+    }
+
+    /// The same thresholds for every user, and no connection is the agent's own.
+    pub fn uniform(thresholds: FoldThresholds) -> Self {
+        Self { thresholds: Box::new(move |_| thresholds), own: Vec::new() }
     }
 }
 
@@ -106,28 +137,61 @@ pub struct ServerFold {
     pub accounts: Vec<Counted>,
     /// How many accounts have clients here.
     pub distinct_accounts: u64,
+    /// The accounts with most subscriptions of clients here, the most first, at most 5.
+    pub accounts_by_subscriptions: Vec<Counted>,
+    /// The clients here with most subscriptions, the most first, at most 5, each with its account.
+    pub top_subscriptions: Vec<(Name, TopConnection)>,
     /// By client name.
     pub names: TopCounter,
     /// By address.
     pub addresses: TopCounter,
     /// The agent's own connections here, which are in none of the numbers above but in those of VARZ and STATZ.
     pub own: u64,
+    /// The account of each of them.
+    own_accounts: Vec<Name>,
     /// The server's clock when it wrote the last page.
     pub now: Option<OffsetDateTime>,
 }
 
-/// Accounts that are named per server.
-const TOP_ACCOUNTS: usize = 5;
+/// Accounts, and connections, that are named per server.
+const TOP: usize = 5;
 
 impl ServerFold {
-    fn offer_account(&mut self, name: &Name, count: u64) {
+    /// The account of each of the agent's own connections here.
+    pub fn own_accounts(&self) -> &[Name] {
+        &self.own_accounts
+    }
+
+    fn offer_account(&mut self, name: &Name, clients: u64, subscriptions: u64) {
         self.distinct_accounts += 1;
-        let before = |a: &Counted| a.count > count || (a.count == count && a.name < *name);
-        let at = self.accounts.partition_point(before);
-        if at < TOP_ACCOUNTS {
-            self.accounts.truncate(TOP_ACCOUNTS - 1);
-            self.accounts.insert(at, Counted { name: name.clone(), count });
+        offer(&mut self.accounts, name, clients);
+        if subscriptions > 0 {
+            offer(&mut self.accounts_by_subscriptions, name, subscriptions);
         }
+    }
+
+    /// Keeps a client if it has more subscriptions than another that is kept.
+    fn offer_client(&mut self, subscriptions: u64, cid: u64, keep: impl FnOnce() -> (Name, TopConnection)) {
+        let largest = &mut self.top_subscriptions;
+        let least = largest.last().map_or(0, |(_, last)| last.subscriptions);
+        if subscriptions > least || (largest.len() < TOP && subscriptions > 0) {
+            let before = |(_, other): &(Name, TopConnection)| {
+                other.subscriptions > subscriptions
+                    || (other.subscriptions == subscriptions && other.cid < cid)
+            };
+            let at = largest.partition_point(before);
+            largest.truncate(TOP - 1);
+            largest.insert(at, keep());
+        }
+    }
+}
+
+fn offer(list: &mut Vec<Counted>, name: &Name, count: u64) {
+    let before = |a: &Counted| a.count > count || (a.count == count && a.name < *name);
+    let at = list.partition_point(before);
+    if at < TOP {
+        list.truncate(TOP - 1);
+        list.insert(at, Counted { name: name.clone(), count });
     }
 }
 

@@ -40,11 +40,14 @@ pub enum Endpoint {
     AccountDetails,
     /// `$SYS.REQ.SERVER.<id>.CONNZ` of connections that answer `$SRV.PING`, account by account.
     Services,
+    /// `$SYS.REQ.SERVER.<id>.CONNZ` of connections that subscribe to what their account imports. A server of which nothing
+    /// was wanted has answered.
+    Interest,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Statsz,
         Self::Varz,
         Self::Connz,
@@ -61,6 +64,7 @@ impl Endpoint {
         Self::Closed,
         Self::AccountDetails,
         Self::Services,
+        Self::Interest,
     ];
 
     /// The name used in reasons.
@@ -82,6 +86,7 @@ impl Endpoint {
             Self::Closed => "CONNZ of closed connections",
             Self::AccountDetails => "ACCOUNTZ with imports and exports",
             Self::Services => "CONNZ of services",
+            Self::Interest => "CONNZ by subject",
         }
     }
 
@@ -91,7 +96,7 @@ impl Endpoint {
         match self {
             Self::Statsz => Some("$SYS.REQ.SERVER.*.STATSZ"),
             Self::Varz => Some("$SYS.REQ.SERVER.*.VARZ"),
-            Self::Connz | Self::Closed | Self::Services => Some("$SYS.REQ.SERVER.*.CONNZ"),
+            Self::Connz | Self::Closed | Self::Services | Self::Interest => Some("$SYS.REQ.SERVER.*.CONNZ"),
             Self::Accountz | Self::AccountDetails => Some("$SYS.REQ.SERVER.*.ACCOUNTZ"),
             Self::AccountStatz => Some("$SYS.REQ.ACCOUNT.*.STATZ"),
             Self::AccountConnz => Some("$SYS.REQ.ACCOUNT.*.CONNZ"),

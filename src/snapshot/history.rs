@@ -1,8 +1,9 @@
 //! What the last epochs were like, for growth and trends.
 
 use super::boot::Boots;
+use super::look_back::{Accounts, Gone, LookBack, Quiet, Users};
 use super::series::Followed;
-use super::{Boot, Series, Snapshot, Track};
+use super::{Account, Boot, Series, Snapshot, Track};
 use crate::text::Name;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use time::OffsetDateTime;
@@ -45,6 +46,9 @@ pub struct History {
     servers: HashMap<Name, VecDeque<Sample>>,
     followed: Followed,
     boots: Boots,
+    look_back: LookBack,
+    users: Users,
+    activity: Accounts,
     epochs: u64,
 }
 
@@ -52,6 +56,27 @@ impl History {
     /// Follows these series from now on, and forgets others.
     pub fn follow(&mut self, wanted: &BTreeSet<Series>) {
         self.followed.want(wanted);
+    }
+
+    /// Remembers this of accounts and users from now on, and forgets what else was.
+    pub fn look_back(&mut self, wanted: LookBack) {
+        self.look_back = wanted;
+        if wanted.users.is_none() {
+            self.users = Users::default();
+        }
+        if !wanted.accounts {
+            self.activity = Accounts::default();
+        }
+    }
+
+    /// The users that were connected in earlier epochs and are not in this one, by account and user.
+    pub fn gone_users(&self, now: &Snapshot) -> Vec<Gone<'_>> {
+        self.users.gone(now)
+    }
+
+    /// For how long an account has done nothing; none if it does something now, or nothing is known of it.
+    pub fn quiet(&self, account: &Account, now: &Snapshot) -> Option<Quiet> {
+        self.activity.quiet(account, now.taken_at)
     }
 
     /// Epochs that were remembered, also those beyond the window.
@@ -81,6 +106,12 @@ impl History {
         self.epochs += 1;
         self.followed.push(snapshot);
         self.boots.push(snapshot);
+        if let Some(remember) = self.look_back.users {
+            self.users.push(snapshot, remember);
+        }
+        if self.look_back.accounts {
+            self.activity.push(snapshot);
+        }
         if snapshot.coverage.gaps(super::Endpoint::AccountStatz).is_empty() {
             self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));
             for account in snapshot.accounts.values() {

@@ -4,43 +4,58 @@ mod account;
 mod boot;
 #[cfg(test)]
 pub(crate) mod build;
+mod closed;
 mod connections;
 mod counter;
 mod coverage;
 mod departure;
+mod details;
 mod events;
 mod follow_up;
 mod health;
 mod history;
+mod interest;
 mod links;
+mod look_back;
 mod missing;
 mod pace;
 mod series;
 mod server;
+mod services;
+mod subject;
 mod texts;
 mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
 pub use boot::{Boot, Deaf, Ends};
+pub use closed::{Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource};
 pub use connections::{
-    AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
-    PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
+    AccountFold, Budget, ClientKind, ConnectionFold, FoldRules, FoldThresholds, Folded, Kinds, Login,
+    Offence, Offender, OwnLimit, Owner, PageSource, PerLogin, ServerFold, ShareDetails, SilentConnection,
+    TopConnection, UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
 pub use coverage::{Answer, Coverage, Denied, Endpoint, Gap, Requests, Shortfall};
 pub use departure::{Departure, Leaving};
+pub use details::{
+    AccountDetails, Claims, Export, Import, ImportState, SHARES, ShareKind, Token, TokenClaims,
+};
 pub use events::{AccountEvents, Events};
 pub use follow_up::{
     BusyConnection, ConnectionSubscriptions, FollowUp, FollowUpResults, Order, SubscriptionShape,
 };
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
+pub use interest::Interest;
 pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
+pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
 pub use server::{Server, Version};
+pub use services::{Library, Service, ServiceConnection, Services};
+pub use subject::{covers, overlaps};
 pub use vars::{JetStreamVars, ServerVars};
 
 use crate::text::Name;
@@ -61,6 +76,13 @@ pub struct Snapshot {
     pub servers: BTreeMap<Name, Server>,
     /// Every account that a server has loaded, by name or public key.
     pub accounts: BTreeMap<Name, Account>,
+    /// Whether servers were asked only for accounts that have clients, because there are too many: then accounts come and
+    /// go with their clients.
+    pub only_used_accounts: bool,
+    /// Services by account and name.
+    pub services: Services,
+    /// Whether anybody listens to an imported stream, by the importing account and the local subject.
+    pub interest: BTreeMap<(Name, Name), Interest>,
     /// The answers to targeted requests.
     pub follow_ups: FollowUpResults,
     /// Which server answered what.
@@ -114,6 +136,9 @@ impl Snapshot {
             system_account: Name::from("$SYS"),
             servers: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            only_used_accounts: false,
+            services: Services::new(),
+            interest: BTreeMap::new(),
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
             departures: Vec::new(),
@@ -140,8 +165,12 @@ impl Snapshot {
     /// Drops what the sweep over connections brought, by far the largest part: the counts of servers, and the sums of accounts,
     /// stay.
     pub fn forget_connections(&mut self) {
-        self.servers.values_mut().for_each(|server| server.fold = None);
+        for server in self.servers.values_mut() {
+            (server.fold, server.closed) = (None, None);
+        }
         self.accounts.values_mut().for_each(Account::forget_connections);
+        self.services.values_mut().for_each(Service::forget_connections);
+        self.interest = BTreeMap::new();
         self.follow_ups = FollowUpResults::default();
     }
 

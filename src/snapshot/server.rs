@@ -1,6 +1,6 @@
 //! A server, as far as it answered.
 
-use super::{Gateways, Health, Leaf, Route, ServerFold, ServerVars};
+use super::{Closed, Gateways, Health, Leaf, Route, ServerFold, ServerVars};
 use crate::text::Name;
 use crate::wire::subsz::Subsz;
 use time::OffsetDateTime;
@@ -19,6 +19,16 @@ impl Version {
             digits[..end].parse().ok()
         };
         Some(Self(number()?, number()?, number()?))
+    }
+}
+
+impl Version {
+    /// Whether CONNZ leaves out the JWTs of bearer users, which are credentials by themselves (server source: 2.11.17, 2.12.8,
+    /// 2.14.0). To know which they are, it decodes the JWT of every connection.
+    pub fn hides_bearer_tokens(self) -> bool {
+        self >= Self(2, 14, 0)
+            || (self >= Self(2, 12, 8) && self < Self(2, 13, 0))
+            || (self >= Self(2, 11, 17) && self < Self(2, 12, 0))
     }
 }
 
@@ -58,6 +68,8 @@ pub struct Server {
     pub interest: Option<Subsz>,
     /// From HEALTHZ.
     pub health: Option<Health>,
+    /// Connections that ended since the previous epoch.
+    pub closed: Option<Closed>,
 }
 
 impl Server {
@@ -77,6 +89,7 @@ impl Server {
             leafs: None,
             interest: None,
             health: None,
+            closed: None,
         }
     }
 

@@ -28,6 +28,9 @@ pub struct ConnzOptions {
     /// Only those of one account.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acc: Option<String>,
+    /// Only those with a subscription that overlaps this subject; needs the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter_subject: Option<String>,
     /// Connections to pass over.
     pub offset: u64,
     /// Connections to list; the server takes 0 for 1024.
@@ -44,6 +47,7 @@ impl ConnzOptions {
             subscriptions: false,
             cid: None,
             acc: None,
+            filter_subject: None,
             offset: 0,
             limit: 1024,
         }
@@ -78,6 +82,11 @@ pub struct Connection<'a> {
     /// When it ended.
     #[serde(borrow)]
     pub stop: Cow<'a, str>,
+    /// Round trip as Go writes it; `0s` before it was measured.
+    #[serde(borrow)]
+    pub rtt: Cow<'a, str>,
+    /// Bytes that wait to be sent to the client.
+    pub pending_bytes: i64,
     /// Messages from the client.
     pub in_msgs: i64,
     /// Messages to the client.
@@ -86,8 +95,6 @@ pub struct Connection<'a> {
     pub in_bytes: i64,
     /// Bytes to the client.
     pub out_bytes: i64,
-    /// Bytes that wait to be sent to it.
-    pub pending_bytes: i64,
     /// How many subscriptions it has.
     pub subscriptions: u64,
     /// Client's name.

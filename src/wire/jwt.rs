@@ -1,7 +1,8 @@
-//! The claims of a user's JWT, read without verifying it: the server has done that.
+//! The claims of users' JWTs and of activation tokens, read without verifying them: the server does that.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// The part of a user's claims that is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub struct UserClaims {
     pub name: Option<String>,
     /// Subscriptions a connection may have; -1 unlimited.
     pub subscriptions: Option<i64>,
+    /// Whether the token alone logs in, without the user's key.
+    pub bearer: bool,
 }
 
 /// Longest token that is looked at, in bytes.
@@ -29,8 +32,22 @@ pub fn user_claims(token: &str, user: &str) -> Option<UserClaims> {
     #[serde(default)]
     struct Nats {
         subs: Option<i64>,
+        bearer_token: bool,
     }
-    if token.len() > LONGEST || user.is_empty() {
+    if user.is_empty() {
+        return None;
+    }
+    let claims: Claims = claims(token)?;
+    let Nats { subs, bearer_token } = claims.nats;
+    (claims.sub == user).then_some(UserClaims {
+        name: claims.name,
+        subscriptions: subs,
+        bearer: bearer_token,
+    })
+}
+
+fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
+    if token.len() > LONGEST {
         return None;
     }
     let mut parts = token.split('.');
@@ -38,8 +55,65 @@ pub fn user_claims(token: &str, user: &str) -> Option<UserClaims> {
     else {
         return None;
     };
-    let claims: Claims = serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?).ok()?;
-    (claims.sub == user).then_some(UserClaims { name: claims.name, subscriptions: claims.nats.subs })
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?).ok()
+}
+
+/// What an activation token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activation {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// None where it cannot be read.
+    pub claims: Option<ActivationClaims>,
+}
+
+/// The claims of an activation token, with which an account lets another one import.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ActivationClaims {
+    /// Public key that signed it.
+    pub issuer: String,
+    /// The exporting account, where a signing key of it has signed.
+    pub issuer_account: String,
+    /// The account that may import.
+    pub importer: String,
+    /// When it expires, as Unix time in seconds; 0 for never.
+    pub expires: i64,
+    /// The subject that may be imported.
+    pub subject: String,
+    /// `stream` or `service`.
+    pub kind: String,
+}
+
+/// Reads an activation token.
+pub fn activation(token: &str) -> Activation {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Claims {
+        iss: String,
+        sub: String,
+        exp: i64,
+        nats: Nats,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Nats {
+        subject: String,
+        kind: String,
+        // Claims of version 1 have the kind here, those of version 2 the word `activation`.
+        #[serde(rename = "type")]
+        claim: String,
+        issuer_account: String,
+    }
+    let read = claims::<Claims>(token).filter(|claims| !claims.iss.is_empty());
+    let claims = read.map(|Claims { iss, sub, exp, nats }| ActivationClaims {
+        issuer: iss,
+        issuer_account: nats.issuer_account,
+        importer: sub,
+        expires: exp,
+        subject: nats.subject,
+        kind: if nats.kind.is_empty() { nats.claim } else { nats.kind },
+    });
+    Activation { bytes: token.len() as u64, claims }
 }
 
 #[cfg(test)]
@@ -51,10 +125,33 @@ mod tests {
     }
 
     #[test]
+    fn activations_of_both_versions_are_read() {
+        let two = token(
+            r#"{"iss":"AE","sub":"AI","exp":7,"nats":{"subject":"a.>","kind":"stream","type":"activation","issuer_account":"AX"}}"#,
+        );
+        let expected = ActivationClaims {
+            issuer: "AE".into(),
+            issuer_account: "AX".into(),
+            importer: "AI".into(),
+            expires: 7,
+            subject: "a.>".into(),
+            kind: "stream".into(),
+        };
+        assert_eq!(activation(&two), Activation { bytes: two.len() as u64, claims: Some(expected) });
+        let one = activation(&token(r#"{"iss":"AE","sub":"AI","nats":{"subject":"a","type":"service"}}"#));
+        assert_eq!(one.claims.map(|claims| (claims.kind, claims.expires)), Some(("service".into(), 0)));
+        for bad in ["", "https://example.com/token", "a.b.c", &token("{}"), &token(r#"{"iss":1}"#)] {
+            assert_eq!(activation(bad), Activation { bytes: bad.len() as u64, claims: None }, "{bad}");
+        }
+    }
+
+    #[test]
     fn only_a_jwt_of_the_user_is_read() {
         let good = token(r#"{"sub":"UABC","name":"worker","nats":{"subs":-1}}"#);
-        let claims = UserClaims { name: Some("worker".into()), subscriptions: Some(-1) };
+        let claims = UserClaims { name: Some("worker".into()), subscriptions: Some(-1), bearer: false };
         assert_eq!(user_claims(&good, "UABC"), Some(claims));
+        let bearer = token(r#"{"sub":"UABC","nats":{"bearer_token":true}}"#);
+        assert!(user_claims(&bearer, "UABC").unwrap().bearer);
         assert_eq!(user_claims(&good, "UXYZ"), None);
         for bad in ["", "password", "a.b.c", "pass.word.x", "....", &token("[]"), &token(r#"{"sub":1}"#)] {
             assert_eq!(user_claims(bad, "UABC"), None, "{bad}");

@@ -19,3 +19,27 @@ pub struct Subsz {
     /// Subscriptions that a cached subject matches on average.
     pub avg_fanout: f64,
 }
+
+/// Local subscriptions, where they were asked for.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct SubscriptionList {
+    /// Those that match what was asked, all pages together; before 2.11.6 those of the page.
+    pub total: u64,
+    /// The most that are listed.
+    pub limit: u64,
+    /// Those of the page, in no order.
+    pub subscriptions_list: Option<Vec<Subscription>>,
+}
+
+/// A subscription of a client of this server, or of the server itself.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Subscription {
+    /// Name or public key of its account.
+    pub account: String,
+    /// The subject, with its wildcards.
+    pub subject: String,
+    /// The id of the connection.
+    pub cid: u64,
+}

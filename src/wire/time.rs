@@ -46,6 +46,32 @@ pub fn duration(text: &str) -> Option<Duration> {
     humantime::parse_duration(&text).ok()
 }
 
+/// A round trip of a millisecond or more, as Go writes it; none of shorter ones, which nearly all are: a sweep looks at one
+/// of each connection.
+pub fn milliseconds_or_more(text: &str) -> Option<Duration> {
+    match text.as_bytes() {
+        [digits @ .., b'm', b's'] => {
+            let (whole, fraction) = match digits.iter().position(|byte| *byte == b'.') {
+                Some(at) => (&digits[..at], &digits[at + 1..]),
+                None => (digits, &digits[..0]),
+            };
+            if whole.is_empty() || whole.len() > 9 {
+                return None;
+            }
+            // To the microsecond.
+            let micros = (0..3).try_fold(0, |micros, at| match fraction.get(at) {
+                Some(byte) if byte.is_ascii_digit() => Some(micros * 10 + u64::from(byte - b'0')),
+                Some(_) => None,
+                None => Some(micros * 10),
+            })?;
+            Some(Duration::from_micros(u64::from(self::digits(whole)?) * 1000 + micros))
+        }
+        [b'0', b's'] => None,
+        [.., b'0'..=b'9', b's'] => duration(text),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +100,22 @@ mod tests {
         }
         for bad in ["", "fast", "-1s", "1", "ms"] {
             assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn round_trips_of_a_millisecond_or_more() {
+        for text in ["162.06ms", "1ms", "100.000001ms", "999.999999ms", "1.5s", "1m2.5s", "2h0m1s", "10s"] {
+            let micros = |d: Duration| d.as_micros();
+            assert_eq!(milliseconds_or_more(text).map(micros), duration(text).map(micros), "{text}");
+            assert!(milliseconds_or_more(text).is_some());
+        }
+        for none in ["", "s", "ms", "0s", "219µs", "950ns", "1.5µs", "-1ms", "x.ms", "1.xms", "-1s", ".5ms"]
+        {
+            assert_eq!(milliseconds_or_more(none), None, "{none}");
+        }
+        for long in ["99999999999999999999ms", "4294967296ms"] {
+            assert_eq!(milliseconds_or_more(long), None, "{long}");
         }
     }
 

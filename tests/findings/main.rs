@@ -13,6 +13,7 @@ mod server;
 mod small_messages;
 #[path = "../support/mod.rs"]
 mod support;
+mod unseen;
 mod user;
 
 use support::watched::{SOON, Watched, firing_in};

@@ -33,13 +33,15 @@ pub(super) struct Node {
     /// Servers of the cluster it has routes to; none for all others.
     pub peers: Option<usize>,
     pub server: Option<Server>,
+    /// Another nats-server than that of the system.
+    binary: Option<PathBuf>,
     file: PathBuf,
 }
 
 impl Node {
     pub fn new(conf: ServerConf, cluster: usize, dir: &Path) -> Self {
         let file = dir.join(format!("{}.conf", conf.name));
-        Self { conf, cluster, paused: false, peers: None, server: None, file }
+        Self { conf, cluster, paused: false, peers: None, server: None, binary: None, file }
     }
 
     pub fn answers(&self) -> bool {
@@ -95,7 +97,8 @@ impl Cluster {
 
     fn spawn(&mut self, index: usize) -> Result<(), ServerError> {
         let node = &mut self.nodes[index];
-        let server = Server::spawn(&self.binary, &node.conf.name, &node.file, self.dir.path())?;
+        let binary = node.binary.as_ref().unwrap_or(&self.binary);
+        let server = Server::spawn(binary, &node.conf.name, &node.file, self.dir.path())?;
         self.guard.watch(server.id()).expect("the guard listens");
         node.server = Some(server);
         Ok(())
@@ -203,6 +206,17 @@ impl Cluster {
         self.guard.forget(process.id()).expect("the guard listens");
     }
 
+    /// Stops a server in an orderly way, unless it has ended by itself meanwhile, as a lame duck does.
+    pub async fn stop_or_ended(&mut self, server: usize) {
+        let mut process = self.take(server);
+        let stopped = process.stop(STOP).await;
+        assert!(
+            stopped.is_ok() || matches!(process.try_wait(), Ok(Some(_))),
+            "the server stops: {stopped:?}"
+        );
+        self.guard.forget(process.id()).expect("the guard listens");
+    }
+
     /// Kills a server: a crash.
     pub fn kill(&mut self, server: usize) {
         let mut process = self.take(server);
@@ -240,6 +254,12 @@ impl Cluster {
         self.spawn(server).unwrap_or_else(|error| panic!("{error}"));
         self.running(server).wait_ready(READY).await.unwrap_or_else(|error| panic!("{error}"));
         self.wait_formed().await;
+    }
+
+    /// Like [`Cluster::restart`], with another nats-server from now on.
+    pub async fn restart_as(&mut self, server: usize, binary: &Path) {
+        self.nodes[server].binary = Some(binary.to_owned());
+        self.restart(server).await;
     }
 
     /// Starts a server again that was stopped or killed, and does not wait for anything.

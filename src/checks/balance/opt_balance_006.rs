@@ -5,6 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least, percent, percent_of, rounded,
 };
 use crate::checks::evidence::{DOMINANT, ServerShare, TopList, by_server, sweep_gaps_at};
+use crate::checks::own::Own;
 use crate::snapshot::{Account, Endpoint, Server, ShareDetails};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -115,10 +116,11 @@ impl Rule for AccountConcentration {
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let mut all: BTreeMap<&Name, u64> = BTreeMap::new();
+        let own = Own::of(context.now);
         for account in context.now.accounts.values() {
-            for (id, on) in &account.servers {
+            for (id, connections) in own.others(account) {
                 let sum = all.entry(id).or_default();
-                *sum = sum.saturating_add(on.connections);
+                *sum = sum.saturating_add(connections);
             }
         }
         let clusters = context.now.clusters().into_iter();
@@ -135,16 +137,16 @@ impl Rule for AccountConcentration {
         // closer only where it may fire. By cluster: all of the account's connections, and those on its fullest server.
         let mut sums = vec![(0u64, 0u64); clusters.len()];
         for account in tenants {
-            for (id, on) in account.servers.iter().filter(|(_, on)| on.connections > 0) {
+            for (id, connections) in own.others(account).filter(|(_, connections)| *connections > 0) {
                 if let Some((whole, most)) = home.get(id).and_then(|number| sums.get_mut(*number)) {
-                    *whole = whole.saturating_add(on.connections);
-                    *most = on.connections.max(*most);
+                    *whole = whole.saturating_add(connections);
+                    *most = connections.max(*most);
                 }
             }
             for (cluster, sums) in clusters.iter().zip(&mut sums) {
                 let (whole, most) = std::mem::take(sums);
                 if whole > 0 && thresholds.all().any(|limits| limits.are_met(cluster, most, whole)) {
-                    verdicts.extend(judge_account(context, thresholds, account, cluster));
+                    verdicts.extend(judge_account(context, thresholds, (account, &own), cluster));
                 }
             }
         }
@@ -171,10 +173,10 @@ impl Limits {
 fn judge_account(
     context: &Context<'_>,
     thresholds: &Thresholds<Limits>,
-    account: &Account,
+    (account, own): (&Account, &Own<'_>),
     cluster: &Cluster<'_>,
 ) -> Option<Verdict> {
-    let on = |server: &Server| account.servers.get(&server.id).map_or(0, |on| on.connections);
+    let on = |server: &Server| own.others_on(account, &server.id);
     let whole = cluster.servers.iter().fold(0u64, |sum, server| sum.saturating_add(on(server)));
     if whole == 0 {
         return None;
@@ -284,6 +286,17 @@ mod tests {
 
     fn entity() -> Entity {
         Entity::account_in_cluster("APP", None, &"east".into())
+    }
+
+    #[test]
+    fn the_agents_own_connection_does_not_matter() {
+        // Its sink is in an account of a tenant.
+        let system = system([70, 20, 10]).own_next("n1").connect("n1", "APP", "sink", 1, plain);
+        let snapshot = system.done();
+        assert_eq!(snapshot.accounts["APP"].servers["ID-n1"].connections, 71);
+        assert!(judge::<Check>(&snapshot).firing.is_empty());
+        let system = super::tests::system([71, 20, 10]).own_next("n1").connect("n1", "APP", "sink", 1, plain);
+        assert_eq!(only(&judge::<Check>(&system.done())).1.observed.value, 71.into());
     }
 
     #[test]

@@ -80,6 +80,8 @@ impl Rule for ConfigurationReloaded {
         scope: Scope::Server,
         partial: Partial::CannotFire,
     };
+    // One cause may be behind all of them.
+    const MOST: usize = 100;
     const EPOCHS: u64 = 2;
     // It lasts one epoch: held back, it would never be told.
     const DISTURBED: Disturbed = Disturbed::Never;

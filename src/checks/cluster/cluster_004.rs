@@ -63,6 +63,8 @@ impl Rule for ClusterNameWhitespace {
         scope: Scope::Server,
         partial: Partial::CannotFire,
     };
+    // One cause may be behind all of them.
+    const MOST: usize = 100;
     // A name stands in a file.
     const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;

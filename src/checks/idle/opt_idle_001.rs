@@ -111,7 +111,7 @@ impl Rule for UnderutilizedServer {
                 Look::Short(epochs) => {
                     let reason =
                         format!("server {} has been seen in {epochs} of {SAMPLES} epochs", server.name);
-                    verdicts.push(Verdict::unknown(entity, reason));
+                    verdicts.push(Verdict::not_yet(entity, reason));
                 }
                 Look::Most(most) => {
                     if most.is_idle(thresholds.of(&entity)) {

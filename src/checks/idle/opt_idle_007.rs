@@ -5,7 +5,8 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, count, percent_of, seconds,
 };
 use crate::checks::evidence::{in_words, rfc3339, sweep_gaps};
-use crate::snapshot::{Account, Endpoint, SilentConnection, Snapshot, UserFold, shared};
+use crate::checks::roll_up::{MOST, Of, by_user, connections};
+use crate::snapshot::{Account, Endpoint, SilentConnection, Snapshot, UserFold};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,24 +21,9 @@ pub(super) struct IdleClientConnections;
 pub(super) struct Limits {
     /// Count a connection that never carried a message once it has been idle for longer than this, e.g. `5m`; at
     /// least `1s`.
-    #[serde(with = "as_text")]
+    #[serde(with = "crate::checks::as_text")]
     #[schemars(with = "String")]
     idle: Duration,
-}
-
-/// Durations are written as humantime reads them, here as everywhere in the configuration.
-mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use std::time::Duration;
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("not a duration: {error}")))
-    }
 }
 
 impl Default for Limits {
@@ -139,6 +125,7 @@ impl Rule for IdleClientConnections {
     };
     // Whoever reconnects begins to be idle anew.
     const DISTURBED: Disturbed = Disturbed::Never;
+    const MOST: usize = MOST;
     type Thresholds = Limits;
     type Evidence = Evidence;
 
@@ -147,23 +134,16 @@ impl Rule for IdleClientConnections {
     }
 
     /// The thresholds were applied by the fold, connection by connection: it asks for them as it meets a user.
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
-        let tenants =
-            context.now.accounts.values().filter(|account| account.id != context.now.system_account);
-        let users = tenants.flat_map(|account| account.fold.users.iter().map(move |user| (account, user)));
-        let idle = users.filter(|(_, user)| user.silent() > 0);
-        let mut verdicts: Vec<_> = idle.map(|(account, user)| report(context, account, user)).collect();
-        // Users are kept unordered.
-        verdicts.sort_by(|a, b| a.entity.cmp(&b.entity));
-        verdicts
+    fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        let is_tenant = |account: &Account| account.id != context.now.system_account;
+        let fires = |(account, user): &Of<'_>| user.silent() > 0 && is_tenant(account);
+        by_user(context, thresholds, fires, connections, |of, entity| report(context, of, entity))
     }
 }
 
-fn report(context: &Context<'_>, account: &Account, user: &UserFold) -> Verdict {
-    let name = shared(user.name());
-    let entity = Entity::connections(&account.id, account.name.as_ref(), user.id(), name.as_ref());
-    let (silent, connections) = (user.silent(), user.connections());
-    let idle_after_seconds = account.fold.users.idle_after(user).as_secs();
+fn report(context: &Context<'_>, (account, user): Of<'_>, entity: Entity) -> Verdict {
+    let (silent, of) = (user.silent(), user.connections());
+    let idle_after_seconds = account.fold.users.thresholds(user).idle_after.as_secs();
     let idle_after = in_words(idle_after_seconds);
     let (longest_idle, looked_at) = user.silent_oldest();
     let summary = format!(
@@ -171,13 +151,12 @@ fn report(context: &Context<'_>, account: &Account, user: &UserFold) -> Verdict 
         count(silent, "connection"),
         entity.label(),
         account.label(),
-        connections,
+        of,
     );
-    let observed =
-        Observed { percent: percent_of(silent, connections), ..Observed::count(silent, 0, "connections") };
+    let observed = Observed { percent: percent_of(silent, of), ..Observed::count(silent, 0, "connections") };
     let evidence = Evidence {
         idle: silent,
-        connections,
+        connections: of,
         idle_after_seconds,
         longest_idle: longest_idle.iter().map(|silent| Row::of(context.now, silent)).collect(),
         longest_idle_of: (looked_at < silent).then_some(looked_at),
@@ -351,8 +330,8 @@ mod tests {
         let narrowed = Override { matcher, thresholds: patch, ..Override::default() };
         let settings = Settings { base, overrides: vec![narrowed], ..Settings::default() };
         let rule = Entry::of::<Check>().configure(&settings).unwrap();
-        assert_eq!(rule.idle_after(&|| entity("u")), Some(Duration::from_secs(120)));
-        assert_eq!(rule.idle_after(&|| entity("alerts")), Some(Duration::from_secs(5400)));
+        assert_eq!(rule.folds_by(&|| entity("u")).idle_after, Some(Duration::from_secs(120)));
+        assert_eq!(rule.folds_by(&|| entity("alerts")).idle_after, Some(Duration::from_secs(5400)));
         for bad in [json!("999ms"), json!("0s"), json!("5 parsecs"), json!(300), json!("-5m"), json!("")] {
             let base = json!({"idle": bad}).as_object().cloned().unwrap();
             let error =

@@ -111,6 +111,8 @@ impl Rule for VersionMismatch {
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
     };
+    // One cause may be behind all of them.
+    const MOST: usize = 100;
     // An upgrade is announced by each server that leaves for it.
     const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;

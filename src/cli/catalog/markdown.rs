@@ -1,6 +1,7 @@
 //! The catalogue as documentation.
 
 use crate::api::{Card, Field};
+use crate::checks::RETIRED;
 use std::fmt::Write;
 
 /// The whole page: the list, then every check.
@@ -12,6 +13,10 @@ pub(super) fn page(cards: &[Card]) -> String {
     out.push_str(&list(cards));
     out.push('\n');
     out.push_str(&show(cards));
+    out.push_str("\n## Retired ids\n\nThey stand for no check, and will be given to none.\n\n");
+    for (id, why) in RETIRED {
+        let _ = writeln!(out, "- {id}: {why}");
+    }
     out
 }
 
@@ -42,6 +47,9 @@ pub(super) fn show(cards: &[Card]) -> String {
         let _ = writeln!(out, "## {}\n\n**{}**: {}\n", card.id, card.name, card.rule);
         let _ = writeln!(out, "{}.", capitalized(&card.facts()));
         let _ = writeln!(out, "\n{}", card.why);
+        if let Some(differs) = card.differs {
+            let _ = writeln!(out, "\nDifferent from the public catalogue: {differs}");
+        }
         if !card.thresholds.is_empty() {
             let _ = writeln!(out, "\n| threshold | default | |\n|---|---|---|");
             for Field { key, default, description } in &card.thresholds {

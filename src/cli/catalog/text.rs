@@ -26,6 +26,9 @@ pub(super) fn show(cards: &[Card], width: u16) -> String {
         out.push_str(&wrap(&card.facts(), columns, ""));
         let _ = write!(out, "\nFIRES WHEN\n{}", wrap(card.rule, columns, "  "));
         let _ = write!(out, "\nWHY IT MATTERS\n{}", wrap(card.why, columns, "  "));
+        if let Some(differs) = card.differs {
+            let _ = write!(out, "\nDIFFERENT FROM THE PUBLIC CATALOGUE\n{}", wrap(differs, columns, "  "));
+        }
         fields(&mut out, "THRESHOLDS", &card.thresholds, width);
         out.push_str("\nWHAT TO DO\n");
         for remedy in card.remedy {

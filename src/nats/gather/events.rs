@@ -25,6 +25,9 @@ pub(super) const EVENT_SUBJECTS: [&str; 4] = [
     "$SYS.SERVER.*.STATSZ",
 ];
 
+/// What came and was not read in time.
+const DROPPED: &str = "the client dropped messages";
+
 /// Where servers announce their end.
 const ANNOUNCEMENT_SUBJECTS: [&str; 2] = [EVENT_SUBJECTS[1], EVENT_SUBJECTS[2]];
 
@@ -109,7 +112,7 @@ impl EventReader {
         self.lost = if disconnects != self.disconnects_before {
             Some("the agent's connection was lost for a while")
         } else if drops != self.drops_before {
-            Some("the client dropped messages")
+            Some(DROPPED)
         } else {
             None
         };
@@ -129,6 +132,7 @@ impl EventReader {
             (Some(subject), _) => {
                 Some(Missed::All(format!("this agent's user may not subscribe to {subject}")))
             }
+            (None, Some(DROPPED)) => Some(Missed::All(DROPPED.into())),
             (None, Some(why)) => Some(Missed::OfOthers(why.into())),
             (None, None) => None,
         }

@@ -113,7 +113,10 @@ pub(super) async fn ask_each<T: Told>(
 ) -> Round<T> {
     let asked = servers.iter().cloned().map(|id| async move {
         let mut tally = Tally::default();
-        let answer = ask_server(inbox, plan, lanes, (what, size.value() as u64), &id, &mut tally).await;
+        let options: serde_json::Value =
+            serde_json::from_str(what.body).unwrap_or_else(|_| serde_json::json!({}));
+        let asked = (what.request, &options, size.value() as u64);
+        let answer = ask_server(inbox, plan, lanes, asked, &id, &mut tally).await;
         (id, answer, tally)
     });
     let mut asked = futures_util::stream::iter(asked).buffer_unordered(WIDEST);
@@ -132,23 +135,22 @@ pub(super) async fn ask_each<T: Told>(
     Round { what, answers, outcome: Outcome::Each(each), tally }
 }
 
-async fn ask_server<T: Told>(
+/// Asks one server, with the last token of the subject, options, and the bytes that its answer may have.
+pub(super) async fn ask_server<T: Told>(
     inbox: &Inbox,
     plan: &Plan,
     lanes: &Lanes,
-    (what, bytes): (What, u64),
+    (request, options, bytes): (&str, &serde_json::Value, u64),
     id: &Name,
     tally: &mut Tally,
 ) -> Result<(ServerInfo, T), Answer> {
-    let subject = format!("$SYS.REQ.SERVER.{id}.{}", what.request);
-    let options: serde_json::Value =
-        serde_json::from_str(what.body).unwrap_or_else(|_| serde_json::json!({}));
+    let subject = format!("$SYS.REQ.SERVER.{id}.{request}");
     let missed = |missed: Missed| missed.answer(&subject, 0);
     let Some(_pass) = lanes.enter(id, bytes, plan.deadline).await else {
         return Err(missed(Missed::Deadline));
     };
     tally.request();
-    let mut asked = ask_one(inbox, plan, &subject, &options).await.map_err(missed)?;
+    let mut asked = ask_one(inbox, plan, &subject, options).await.map_err(missed)?;
     let mut why = None;
     loop {
         let (answer, bytes, took) = match asked.next().await {

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 use std::time::Duration;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 #[derive(Debug, Clone)]
 pub(super) struct Client {
@@ -30,6 +32,10 @@ pub(super) struct Member {
     pub(super) latency: Duration,
     /// It takes so much longer for STATSZ.
     pub(super) statsz_later: Duration,
+    /// Milliseconds that its clock has gone on since [`NOW`].
+    pub(super) clock: i64,
+    /// Connections that ended: their ids, and when by the same clock.
+    pub(super) ended: Vec<(u64, i64)>,
 }
 
 impl Member {
@@ -46,6 +52,8 @@ impl Member {
             unlisted: 0,
             latency: Duration::from_millis(2),
             statsz_later: Duration::ZERO,
+            clock: 0,
+            ended: Vec::new(),
         }
     }
 
@@ -59,14 +67,21 @@ impl Member {
 }
 
 pub(super) const START: &str = "2023-11-14T20:13:20Z";
-const NOW: &str = "2023-11-14T22:13:20Z";
+/// The clocks of all servers at first.
+const NOW: i64 = 1_700_000_000_000;
+
+fn clock(millisecond: i64) -> String {
+    let nanoseconds = i128::from(NOW + millisecond) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap().format(&Rfc3339).unwrap()
+}
 
 impl Member {
     /// Servers write who they are first.
     pub(super) fn told(&self, key: &str, data: &Value) -> String {
         let Self { id, name, cluster, version, .. } = self;
+        let now = clock(self.clock);
         format!(
-            r#"{{"server":{{"name":"{name}","host":"h","id":"{id}","cluster":"{cluster}","ver":"{version}","time":"{NOW}"}},"{key}":{data}}}"#
+            r#"{{"server":{{"name":"{name}","host":"h","id":"{id}","cluster":"{cluster}","ver":"{version}","time":"{now}"}},"{key}":{data}}}"#
         )
     }
 
@@ -79,6 +94,16 @@ impl Member {
 
     pub(super) fn connz(&self, body: &Value, account: Option<&str>) -> String {
         let number = |key: &str| usize::try_from(body[key].as_u64().unwrap_or(0)).unwrap();
+        if body["sort"] == "stop" {
+            let mut ended = self.ended.clone();
+            ended.sort_by_key(|(cid, stop)| std::cmp::Reverse((*stop, *cid)));
+            let page = ended.iter().skip(number("offset")).take(number("limit"));
+            let row = |(cid, stop): &(u64, i64)| {
+                json!({"cid": cid, "kind": "Client", "ip": "10.0.0.1", "start": START, "stop": clock(*stop),
+                    "reason": "Read Error", "name": "app", "authorized_user": "a", "account": "APP"})
+            };
+            return self.page(ended.len(), &page.map(|one| row(one).to_string()).collect::<Vec<_>>());
+        }
         let wanted = |client: &&Client| {
             let one = body["cid"].as_u64().is_none_or(|cid| client.cid == cid);
             one && account.is_none_or(|account| client.account == account)
@@ -91,10 +116,14 @@ impl Member {
         let page = all.iter().skip(number("offset")).take(number("limit"));
         let auth = body["auth"] == true;
         let rows: Vec<String> = page.map(|client| client.row(auth, self.jwts).to_string()).collect();
-        let total = all.len();
+        self.page(all.len(), &rows)
+    }
+
+    fn page(&self, total: usize, rows: &[String]) -> String {
         let start = self.told("data", &json!(null));
+        let now = clock(self.clock);
         format!(
-            r#"{}{{"now":"{NOW}","total":{total},"connections":[{}]}}}}"#,
+            r#"{}{{"now":"{now}","total":{total},"connections":[{}]}}}}"#,
             start.strip_suffix("null}").unwrap(),
             rows.join(",")
         )

@@ -7,12 +7,14 @@ mod account_counts;
 mod accounts;
 mod ask_one;
 mod bystander;
+mod closed;
 mod connections;
 mod denials;
 mod events;
 mod every;
 mod farewells;
 mod follow_up;
+mod interest;
 mod lanes;
 mod learnt;
 mod owners;
@@ -22,6 +24,7 @@ mod roll_call;
 mod roster;
 mod round;
 mod scatter;
+mod services;
 mod tally;
 mod waves;
 
@@ -43,9 +46,11 @@ use crate::wire::envelope::ServerInfo;
 use account_counts::Sizes;
 use accounts::AccountCache;
 pub use bystander::Bystander;
+use closed::Ended;
 use denials::Denials;
 use events::EventReader;
 use farewells::Farewells;
+use interest::InterestCache;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
 use owners::Owners;
@@ -53,6 +58,7 @@ use page::Folding;
 use roll_call::RollCall;
 pub use roster::Expected;
 use roster::Roster;
+use services::ServiceCache;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -118,6 +124,8 @@ pub struct Gatherer {
     farewells: Farewells,
     denials: Denials,
     accounts: AccountCache,
+    services: ServiceCache,
+    interest: InterestCache,
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
     learnt: Mutex<Learnt>,
@@ -130,6 +138,7 @@ pub struct Gatherer {
     last_page_at: BTreeMap<Name, OffsetDateTime>,
     /// The same of the epoch before: what happened since then is new.
     since: BTreeMap<Name, OffsetDateTime>,
+    ended: Ended,
     strangers_before: u64,
     drops_before: u64,
 }
@@ -149,6 +158,8 @@ impl Gatherer {
             farewells: Farewells::default(),
             denials: Denials::default(),
             accounts: AccountCache::default(),
+            services: ServiceCache::default(),
+            interest: InterestCache::default(),
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
@@ -159,6 +170,7 @@ impl Gatherer {
             own: Vec::new(),
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
+            ended: Ended::default(),
             strangers_before: 0,
             drops_before: 0,
         }
@@ -168,6 +180,17 @@ impl Gatherer {
     /// by them as well.
     pub fn declare(&mut self, limits: BTreeMap<Name, AccountLimits>) {
         self.declared = limits;
+    }
+
+    /// Takes a connection of this agent that is not the one it looks over, such as that of its sink: it is in no finding.
+    pub fn note_own(&mut self, server: &str, connection: u64) {
+        let own = (bounded(server, NAME_BYTES), connection);
+        if !self.own.contains(&own) {
+            if self.own.len() >= OWN_CONNECTIONS {
+                self.own.remove(0);
+            }
+            self.own.push(own);
+        }
     }
 
     /// Notes that the agent hears itself on the subject of agents: it is not denied.
@@ -216,9 +239,14 @@ impl Gatherer {
         if self.asks_accounts(plan) {
             accounts::note_unread(&mut snapshot);
         }
+        if accounts::wants_details(plan) {
+            accounts::note_undescribed(&mut snapshot);
+        }
         if let Some(account) = &self.system_account {
             snapshot.system_account = account.clone();
         }
+        self.ask_interest(plan, &mut snapshot).await;
+        self.take_services(plan, &mut snapshot);
         self.take_events(&mut snapshot);
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -226,6 +254,8 @@ impl Gatherer {
         learnt.retain(&known);
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
+        self.ended.retain(&known);
+        self.services.retain(&known);
         self.count_strangers(&mut snapshot);
         let Snapshot { servers, coverage, .. } = &mut snapshot;
         coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);
@@ -250,7 +280,7 @@ impl Gatherer {
 
     /// Whether servers are asked for their accounts: near which limit they are decides what is swept.
     fn asks_accounts(&self, plan: &Plan) -> bool {
-        plan.accounts || plan.connections == Sweep::Flagged
+        plan.accounts || plan.connections == Sweep::Flagged || accounts::wants_details(plan)
     }
 
     fn note_what_is_not_asked(&self, plan: &Plan, snapshot: &mut Snapshot) {
@@ -311,13 +341,7 @@ impl Gatherer {
 
     fn note_own_connection(&mut self) {
         let (server, connection) = self.inbox.carrier().own();
-        let own = (bounded(&server, NAME_BYTES), connection);
-        if !self.own.contains(&own) {
-            if self.own.len() >= OWN_CONNECTIONS {
-                self.own.remove(0);
-            }
-            self.own.push(own);
-        }
+        self.note_own(&server, connection);
     }
 
     fn take_events(&mut self, snapshot: &mut Snapshot) {

@@ -3,7 +3,7 @@
 //! A connection belongs to one account and one user from its beginning to its end. CONNZ tells them with `auth`, for which
 //! newer servers decode the JWT of every connection that they have, whatever page is asked for: 50 µs each (measured
 //! 2.15.1: 19,000 connections in three pages, 2.8 s of CPU an epoch; without `auth`, 0.13 s). They do it to leave out
-//! bearer tokens (server source, 2.11.17, 2.12.8, 2.14.0).
+//! bearer tokens ([`Version::hides_bearer_tokens`]), so that whose connection it is tells also whether it has such a one.
 //!
 //! So a server with many connections is read with `auth` once, and then without. What is new since then is asked for by
 //! its id, or, where that is too much, by another reading, as often as [`SHARE`] of a core allows. A remembered connection
@@ -40,11 +40,7 @@ const SPARE: usize = 4096;
 
 /// Whether a server of this version decodes JWTs for CONNZ with `auth`.
 pub(super) fn decodes(version: Option<Version>) -> bool {
-    version.is_none_or(|version| {
-        version >= Version(2, 14, 0)
-            || (version >= Version(2, 12, 8) && version < Version(2, 13, 0))
-            || (version >= Version(2, 11, 17) && version < Version(2, 12, 0))
-    })
+    version.is_none_or(Version::hides_bearer_tokens)
 }
 
 /// What a server would spend on decoding for one reading.
@@ -158,7 +154,6 @@ impl Known {
                 return;
             }
         }
-        self.jwts |= !connection.jwt.is_empty();
         let jwt = connection.jwt.as_bytes();
         // The end of a JWT is that of its signature.
         let end = &jwt[jwt.len().saturating_sub(16)..];
@@ -168,6 +163,9 @@ impl Known {
             self.owners.push(Owner::of(connection, source.version));
             new
         });
+        // That of a bearer user is decoded and left out.
+        let bearer = self.owners.get(owner as usize).is_some_and(|owner| owner.bearer);
+        self.jwts |= bearer || !jwt.is_empty();
         self.found.push((connection.cid, owner));
     }
 
@@ -380,6 +378,20 @@ mod tests {
         let mut known = reading.known().unwrap();
         let recalled: Vec<bool> = (1..5).map(|cid| known.recall(cid, 0).is_some()).collect();
         assert_eq!(recalled, [true, false, false, true]);
+    }
+
+    #[test]
+    fn a_server_of_bearer_users_alone_is_remembered_with_what_they_are() {
+        let (account, user) =
+            (nkeys::KeyPair::new_account().public_key(), nkeys::KeyPair::new_user().public_key());
+        let mut owners = Owners::default();
+        let reading = owners.reading(&source(), 19_000, MINUTE);
+        let hidden = Connection { account: account.into(), jwt: "".into(), ..connection(1, user.leak()) };
+        reading.known().unwrap().note(&source(), &head(), &hidden);
+        owners.keep(&"N".into(), reading, true);
+        let reading = owners.reading(&source(), 19_000, MINUTE);
+        assert!(!reading.asks(), "each of their JWTs would be decoded again");
+        assert!(reading.known().unwrap().recall(1, 0).unwrap().bearer);
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn fold_page(
 
 /// Whether an answer ends as whole ones do: with the end of the page and of the envelope. Half an answer hardly ever does,
 /// so that nothing of it is folded, should a stranger have sent it and the good one follow.
-fn is_whole(body: &[u8]) -> bool {
+pub(super) fn is_whole(body: &[u8]) -> bool {
     body.trim_ascii_end().ends_with(b"}}")
 }
 

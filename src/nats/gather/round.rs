@@ -44,9 +44,10 @@ impl Gatherer {
         }
         let loaded = self.ask_counts(plan, snapshot, servers, late).await;
         self.ask_parts(plan, snapshot, servers, late).await;
+        self.ask_services(plan, snapshot, servers).await;
         let asks_accounts = self.asks_accounts(plan);
         let due = match asks_accounts {
-            true => accounts::choose(&mut self.accounts, snapshot, &loaded, late),
+            true => accounts::choose(&mut self.accounts, plan, snapshot, &loaded, late),
             false => Vec::new(),
         };
         let details = accounts::read(&self.inbox, plan, &self.lanes, due);
@@ -61,24 +62,25 @@ impl Gatherer {
             // Which accounts are near a limit is known only when their limits are.
             Sweep::Flagged => {
                 let read = details.await;
-                accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
+                accounts::take(&mut self.accounts, plan, snapshot, read);
                 sweep.run(self.flagged(plan, snapshot, servers)).await
             }
             Sweep::Whole => {
                 let targets = self.whole(plan, snapshot, servers, folding);
                 // Pages first: they are folded while the small answers about accounts come in.
                 let (swept, read) = tokio::join!(sweep.run(targets), details);
-                accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
+                accounts::take(&mut self.accounts, plan, snapshot, read);
                 swept
             }
             Sweep::Off | Sweep::NotNeeded => {
                 let read = details.await;
-                accounts::take(&mut self.accounts, snapshot, plan.epoch, read);
+                accounts::take(&mut self.accounts, plan, snapshot, read);
                 Vec::new()
             }
         };
         let owners = self.owners.get_mut().unwrap_or_else(PoisonError::into_inner);
         note_swept(snapshot, owners, swept);
+        self.ask_closed(plan, snapshot, servers).await;
     }
 
     async fn ask_counts(
@@ -114,6 +116,7 @@ impl Gatherer {
         let vars = self.settle(snapshot, vars);
         self.take_vars(snapshot, vars);
         if only_used {
+            snapshot.only_used_accounts = true;
             counts.ask_used(&self.inbox, plan, &snapshot.servers, &mut sizes).await;
         }
         self.statz_sizes = sizes;

@@ -7,7 +7,7 @@ use crate::nats::carrier::{Carrier, Incoming};
 use crate::nats::encoding::Encoding;
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{Endpoint, FoldRules};
+use crate::snapshot::{Endpoint, FoldRules, FoldThresholds};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -340,5 +340,5 @@ pub(super) fn plan(epoch: u64) -> Plan {
 
 /// Rules under which connections are silent after five minutes.
 pub(super) fn rules() -> FoldRules {
-    FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own: Vec::new() }
+    FoldRules::uniform(FoldThresholds::silent_after(Duration::from_secs(300)))
 }

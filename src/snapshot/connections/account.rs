@@ -39,12 +39,14 @@ pub(crate) fn share_of(subscriptions: u64, limit: u64) -> f64 {
     if subscriptions == 0 { 0.0 } else { subscriptions as f64 / limit as f64 }
 }
 
-/// The connections of an account on one server: 12 bytes.
+/// The connections of an account on one server: 16 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Share {
     pub(super) slot: u32,
     pub(super) clients: u32,
     pub(super) leafnodes: u32,
+    /// Of its clients; at most the largest number.
+    pub(super) subscriptions: u32,
 }
 
 /// Who the clients of an account on one server are, while there is room for it. It covers those seen since it began.
@@ -111,7 +113,7 @@ impl AccountFold {
             if shares.len() == shares.capacity() {
                 shares.reserve_exact(4.max(shares.len() / 4));
             }
-            shares.insert(at, Share { slot, clients: 0, leafnodes: 0 });
+            shares.insert(at, Share { slot, clients: 0, leafnodes: 0, subscriptions: 0 });
             at
         });
         &mut shares[at]
@@ -196,7 +198,7 @@ pub(super) struct Offered<'a> {
 }
 
 impl Offered<'_> {
-    fn keep(self) -> TopConnection {
+    pub(super) fn keep(self) -> TopConnection {
         TopConnection {
             server: self.server.clone(),
             cid: self.cid,

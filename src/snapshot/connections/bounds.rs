@@ -21,16 +21,20 @@ struct Any {
     leaf: bool,
     subscriptions: u64,
     limit: Option<i64>,
+    rtt_ms: u64,
+    pending: i64,
 }
 
 fn any_connection() -> impl Strategy<Value = Any> {
     let few = (0usize..4, 0usize..4, 0u64..12, 0u64..30, 0u64..30);
     let limit = prop::option::of(prop::sample::select(vec![-1, 0, 10, 500]));
-    (few, any::<bool>(), prop::bool::weighted(0.05), 0u64..300, limit).prop_map(
-        |((server, account, user, name, ip), silent, leaf, subscriptions, limit)| {
+    let beyond =
+        (prop::sample::select(vec![0, 1, 100, 101, 250]), prop::sample::select(vec![-1, 0, 1000, 1001]));
+    (few, any::<bool>(), prop::bool::weighted(0.05), 0u64..300, limit, beyond).prop_map(
+        |((server, account, user, name, ip), silent, leaf, subscriptions, limit, (rtt_ms, pending))| {
             // Some come often and most seldom.
             let user = user * user / 12;
-            Any { server, account, user, name, ip, silent, leaf, subscriptions, limit }
+            Any { server, account, user, name, ip, silent, leaf, subscriptions, limit, rtt_ms, pending }
         },
     )
 }
@@ -49,6 +53,8 @@ impl Any {
             last_activity: "2023-11-14T20:00:00Z".into(),
             in_msgs: i64::from(!self.silent),
             subscriptions: self.subscriptions,
+            rtt: format!("{}ms", self.rtt_ms).into(),
+            pending_bytes: self.pending,
             jwt: self.limit.map_or_else(String::new, |limit| jwt(&user, limit)).into(),
             authorized_user: user.into(),
             account: format!("A{}", self.account).into(),
@@ -68,12 +74,18 @@ fn source(server: usize) -> PageSource {
 }
 
 fn rules() -> FoldRules {
-    FoldRules { idle_after: Box::new(|_| Duration::from_secs(300)), own: Vec::new() }
+    let rtt_above = Duration::from_millis(100);
+    FoldRules::uniform(FoldThresholds {
+        idle_after: Duration::from_secs(300),
+        rtt_above,
+        pending_above: 1000,
+    })
 }
 
 const HEAD: fn() -> PageHead = || PageHead { now: Some(at(0)), ..PageHead::default() };
 
-const SMALL: Budget = Budget { users: 4, silent_users: 3, shares: 4, counted: 60, texts: 24 };
+const SMALL: Budget =
+    Budget { users: 4, silent_users: 3, offending_users: 3, shares: 4, counted: 60, texts: 24 };
 
 /// The same counts without any bound.
 #[derive(Default)]
@@ -81,6 +93,8 @@ struct Model {
     clients: BTreeMap<(usize, usize), u64>,
     leafnodes: BTreeMap<(usize, usize), u64>,
     users: BTreeMap<(usize, u64), (u64, u64)>,
+    /// Slow and backed-up ones.
+    offenders: BTreeMap<(usize, u64), [u64; 2]>,
     names: BTreeMap<(usize, u64), u64>,
     addresses: BTreeMap<(usize, u64), BTreeMap<u64, u64>>,
     subscriptions: BTreeMap<usize, Vec<u64>>,
@@ -97,6 +111,8 @@ impl Model {
         *self.clients.entry(pair).or_default() += 1;
         let user = self.users.entry((any.account, any.user)).or_default();
         *user = (user.0 + 1, user.1 + u64::from(any.silent));
+        let [slow, backlog] = self.offenders.entry((any.account, any.user)).or_default();
+        (*slow, *backlog) = (*slow + u64::from(any.rtt_ms > 100), *backlog + u64::from(any.pending > 1000));
         *self.names.entry((any.account, any.name)).or_default() += 1;
         *self.addresses.entry((any.account, any.user)).or_default().entry(any.ip).or_default() += 1;
         self.subscriptions.entry(any.account).or_default().push(any.subscriptions);
@@ -144,7 +160,9 @@ proptest! {
                 .filter(|((account, _), _)| *account == number).map(|((_, user), counts)| (*user, *counts)).collect();
             prop_assert_eq!(users, expected);
             for user in &account.users {
-                check_details(user, &model.addresses[&(number, user.id()[1..].parse().unwrap())], small)?;
+                let place = (number, user.id()[1..].parse().unwrap());
+                check_details(user, &model.addresses[&place], small)?;
+                check_offenders(user, model.offenders[&place], small)?;
             }
             let silent: u64 = account.users.iter().map(UserFold::silent).sum();
             prop_assert_eq!(account.silent, silent);
@@ -203,6 +221,16 @@ fn check_details(user: &UserFold, addresses: &BTreeMap<u64, u64>, small: bool) -
     Ok(())
 }
 
+fn check_offenders(user: &UserFold, expected: [u64; 2], small: bool) -> Result<(), TestCaseError> {
+    for (offence, expected) in [Offence::Slow, Offence::Backlog].into_iter().zip(expected) {
+        prop_assert_eq!(user.offenders(offence), expected);
+        let (worst, of) = user.worst(offence);
+        prop_assert!(of <= expected && worst.len() as u64 == of.min(5) && (small || of == expected));
+        prop_assert!(worst.is_sorted_by(|a, b| a.value >= b.value));
+    }
+    Ok(())
+}
+
 fn check_bounds(fold: &ConnectionFold, budget: Budget) -> Result<(), TestCaseError> {
     let accounts = || fold.accounts.iter().map(|(_, account)| account);
     let users = || accounts().flat_map(|account| &account.users);
@@ -210,6 +238,10 @@ fn check_bounds(fold: &ConnectionFold, budget: Budget) -> Result<(), TestCaseErr
     let silent: usize = users().filter(|user| user.keeps_silent()).count();
     prop_assert!(users().filter(|user| user.details().is_some()).count() <= budget.users);
     prop_assert!(silent <= budget.silent_users && shares().count() <= budget.shares);
+    for offence in [Offence::Slow, Offence::Backlog] {
+        let kept = users().filter(|user| !user.worst(offence).0.is_empty()).count();
+        prop_assert!(kept <= budget.offending_users);
+    }
     let of_accounts = accounts().flat_map(|account| [&account.names, &account.addresses]);
     let of_users =
         users().filter_map(UserFold::details).flat_map(|details| [&details.names, &details.addresses]);
@@ -224,14 +256,22 @@ fn check_bounds(fold: &ConnectionFold, budget: Budget) -> Result<(), TestCaseErr
     prop_assert!(large.iter().all(|counter| counter.names() <= most * 4));
     prop_assert!(counted <= budget.counted || most == FEWEST, "{counted} names in counters of {most}");
     // What counters and rows hold cannot be let go; beyond it, there are at most as many again.
-    let rows = accounts().count() * 6 + silent * 10;
+    let rows =
+        accounts().count() * 6 + silent * 10 + budget.offending_users * 20 + fold.servers().count() * 5;
     prop_assert!(fold.kept.texts.len() <= budget.texts.max(2 * (counted + rows)) + 3);
     Ok(())
 }
 
 #[test]
 fn a_world_of_many_stays_within_the_budget() {
-    let budget = Budget { users: 200, silent_users: 100, shares: 200, counted: 4000, texts: 3000 };
+    let budget = Budget {
+        users: 200,
+        silent_users: 100,
+        offending_users: 100,
+        shares: 200,
+        counted: 4000,
+        texts: 3000,
+    };
     let mut fold = ConnectionFold::within(rules(), budget);
     for cid in 1..=60_000u64 {
         // Every client has a name and an address of its own, and every fifth account one user with many connections.

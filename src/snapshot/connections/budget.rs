@@ -8,6 +8,8 @@ pub struct Budget {
     pub users: usize,
     /// Users of which the connections that are silent for longest are kept: at most 0.6 KB each.
     pub silent_users: usize,
+    /// Users of which the slowest connections are kept, and as many again of those that are most backed up: at most 0.6 KB each.
+    pub offending_users: usize,
     /// Pairs of an account and a server of which names, libraries and addresses are kept: 0.1 KB each and what is counted.
     pub shares: usize,
     /// Names in all counters together, at 24 bytes. Where there are more, all counters are halved, and again, from 256
@@ -22,6 +24,7 @@ impl Default for Budget {
         Self {
             users: 8192,
             silent_users: 4096,
+            offending_users: 4096,
             shares: 8192,
             counted: 1 << 19,
             texts: crate::snapshot::texts::TEXTS,

@@ -2,13 +2,15 @@
 
 use super::account::{AccountFold, Offered, OwnLimit};
 use super::keep::{Client, Kept};
-use super::user::identity;
+use super::offender::{ClientKind, Offence};
+use super::user::{identity, is_user_key};
 use super::users::{NewUser, UserFold};
 use super::{Budget, FoldRules, Login, PageSource, ServerFold};
 use crate::snapshot::Version;
 use crate::text::{NAME_BYTES, Name, TEXT_BYTES, bounded};
 use crate::wire::connz::{Connection, PageHead};
 use crate::wire::jwt::{UserClaims, user_claims};
+use crate::wire::time::milliseconds_or_more;
 use hashbrown::{DefaultHashBuilder, HashMap};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -115,14 +117,18 @@ impl ConnectionFold {
         let slot = self.slot(&source.server);
         if is_own {
             // Only one that is listed: the rules also remember those that were lost.
-            self.servers[slot].1.own += 1;
+            let account =
+                owner.map_or_else(|| Name::from(account_of(connection)), |owner| owner.account.clone());
+            let on_server = &mut self.servers[slot].1;
+            on_server.own += 1;
+            on_server.own_accounts.push(account);
             return;
         }
         let account_id = owner.map_or_else(|| account_of(connection), |owner| Cow::Borrowed(&*owner.account));
         let account_index = self.account(&account_id);
         let Self { rules, servers, accounts, kept, marks, .. } = self;
         let (server, on_server) = &mut servers[slot];
-        let account = &mut accounts[account_index as usize].1;
+        let (account_key, account) = &mut accounts[account_index as usize];
         on_server.now = head.now.or(on_server.now);
         let share = account.share_mut(on_server.slot);
         if connection.kind == "Leafnode" {
@@ -134,11 +140,13 @@ impl ConnectionFold {
         on_server.clients += 1;
         on_server.subscriptions = on_server.subscriptions.saturating_add(connection.subscriptions);
         share.clients = share.clients.saturating_add(1);
+        let subscriptions = u32::try_from(connection.subscriptions).unwrap_or(u32::MAX);
+        share.subscriptions = share.subscriptions.saturating_add(subscriptions);
         let share_clients = share.clients;
-        match &*connection.client_type {
-            "websocket" => account.kinds.websocket += 1,
-            "mqtt" => account.kinds.mqtt += 1,
-            _ => account.kinds.nats += 1,
+        match ClientKind::of(&connection.client_type) {
+            ClientKind::Websocket => account.kinds.websocket += 1,
+            ClientKind::Mqtt => account.kinds.mqtt += 1,
+            ClientKind::Nats => account.kinds.nats += 1,
         }
         let client = Client::of(connection, (server, on_server.slot), head.now, kept);
         if let (Some(start), Some(since)) = (client.start, source.since) {
@@ -167,10 +175,15 @@ impl ConnectionFold {
                 None => account_name(connection, source.version),
             };
             let login = Login { account: &account_id, account_name, user: &user_id, user_name: name };
-            let idle_after = (rules.idle_after)(login);
-            account.users.insert(&NewUser { id: &user_id, name, idle_after })
+            let thresholds = (rules.thresholds)(login);
+            account.users.insert(&NewUser { id: &user_id, name, thresholds })
         });
-        let silent = client.idle().filter(|idle| *idle > account.users.idle_after_at(user_index));
+        let thresholds = account.users.thresholds_at(user_index);
+        let silent = client.idle().filter(|idle| *idle > thresholds.idle_after);
+        let slow = milliseconds_or_more(&connection.rtt).filter(|rtt| *rtt > thresholds.rtt_above);
+        let slow = slow.map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
+        let pending = u64::try_from(connection.pending_bytes).unwrap_or(0);
+        let backlog = (pending > thresholds.pending_above).then_some(pending);
         let is_silent = u32::from(silent.is_some());
         account.silent += u64::from(is_silent);
         on_server.silent += u64::from(is_silent);
@@ -179,27 +192,37 @@ impl ConnectionFold {
         };
         user.connections = user.connections.saturating_add(1);
         user.silent = user.silent.saturating_add(is_silent);
-        let limit_of_user = match owner {
+        let credential = match owner {
             Some(owner) => {
-                user.set_limit(RECALLED, owner.limit);
-                owner.limit
+                user.set_limit(Mark::RECALLED, owner.limit);
+                Credential { limit: owner.limit, bearer: owner.bearer }
             }
-            None => limit_by_jwt(user, connection, claims, marks),
+            None => Credential::of(user, connection, source.version, claims, marks),
         };
+        user.bearer = user.bearer.saturating_add(credential.bearer.into());
         let place = (account_index, index(user_index));
         account.note_subscriptions(connection.subscriptions);
-        account.offer(Offered {
+        let offered = Offered {
             server,
             cid: connection.cid,
             name: client.name.as_ref(),
             user: place.1,
             subscriptions: connection.subscriptions,
-            own_limit: own_limit(limit_of_user, source.max_subscriptions),
-        });
+            own_limit: own_limit(credential.limit, source.max_subscriptions),
+        };
+        account.offer(offered);
+        on_server.offer_client(offered.subscriptions, offered.cid, || (account_key.clone(), offered.keep()));
         kept.keep_share(accounts, (account_index, on_server.slot), share_clients, &client);
         kept.keep_user(accounts, place, &client);
         if let Some(idle) = silent {
             kept.keep_silent(accounts, place, &client, idle);
+        }
+        for offence in slow
+            .map(|rtt| (Offence::Slow, rtt))
+            .into_iter()
+            .chain(backlog.map(|bytes| (Offence::Backlog, bytes)))
+        {
+            kept.keep_offender(accounts, place, &client, offence);
         }
         if kept.is_over() {
             kept.relieve(servers, accounts);
@@ -210,7 +233,8 @@ impl ConnectionFold {
     pub fn finish(mut self) -> Folded {
         for (name, account) in &self.accounts {
             for share in account.shares.iter().filter(|share| share.clients > 0) {
-                self.servers[share.slot as usize].1.offer_account(name, share.clients.into());
+                let server = &mut self.servers[share.slot as usize].1;
+                server.offer_account(name, share.clients.into(), share.subscriptions.into());
             }
         }
         Folded { servers: self.servers.into_iter().collect(), accounts: self.accounts.into_iter().collect() }
@@ -222,8 +246,32 @@ fn index(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
-/// Stands for a JWT that was not looked at in this epoch.
-const RECALLED: u32 = 0;
+/// Stands for a JWT: 31 bits tell those of a user apart, and one tells whether it is a bearer token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark(u32);
+
+impl Mark {
+    /// One that was not looked at in this epoch.
+    pub(super) const RECALLED: Self = Self(0);
+
+    /// The end of a JWT is that of its signature, which no two of a user have in common; the mark tells nobody what it was.
+    fn of(token: &str, marks: &DefaultHashBuilder) -> Self {
+        let end = &token.as_bytes()[token.len().saturating_sub(16)..];
+        Self(((marks.hash_one(end) as u32) & !1).max(2))
+    }
+
+    const fn with_bearer(self, bearer: bool) -> Self {
+        Self(self.0 | bearer as u32)
+    }
+
+    const fn is_bearer(self) -> bool {
+        self.0 & 1 == 1
+    }
+
+    const fn is_of(self, jwt: Self) -> bool {
+        self.0 & !1 == jwt.0
+    }
+}
 
 /// Whose a connection is: it never changes while the connection is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,6 +286,8 @@ pub struct Owner {
     pub name: Option<Name>,
     /// The most subscriptions that its JWT allows a connection; none where there is no JWT, or no limit in it.
     pub limit: Option<u64>,
+    /// Whether it has logged in with a bearer token.
+    pub bearer: bool,
 }
 
 impl Owner {
@@ -249,6 +299,10 @@ impl Owner {
             account_name: account_name(connection, version).map(|name| bounded(name, TEXT_BYTES)),
             user: Name::from(identity(connection, version)),
             name: readable_name(connection, version, claims.as_ref()),
+            bearer: match &claims {
+                Some(claims) => claims.bearer,
+                None => is_hidden_bearer(connection, version),
+            },
             limit: claims.and_then(|claims| claims.subscriptions).and_then(|limit| u64::try_from(limit).ok()),
         }
     }
@@ -282,28 +336,49 @@ fn readable_name(
     (name != connection.authorized_user).then(|| bounded(name, TEXT_BYTES))
 }
 
-/// The limit in the JWT that this connection shows. A user may have had several, one after another, and each of its
-/// connections has the limit of the one that it logged in with.
-fn limit_by_jwt(
-    user: &mut UserFold,
-    connection: &Connection<'_>,
-    claims: Option<UserClaims>,
-    marks: &DefaultHashBuilder,
-) -> Option<u64> {
-    let token: &str = &connection.jwt;
-    if token.is_empty() {
-        return None;
-    }
-    // The end of a JWT is that of its signature, which no two of a user have in common: 32 bits tell them apart, and tell
-    // nobody what they were.
-    let end = &token.as_bytes()[token.len().saturating_sub(16)..];
-    let mark = (marks.hash_one(end) as u32).max(1);
-    if user.jwt_mark() != mark {
-        let claims = claims.or_else(|| user_claims(token, &connection.authorized_user))?;
+/// What is known of the JWT that a connection has logged in with.
+#[derive(Clone, Copy)]
+struct Credential {
+    limit: Option<u64>,
+    bearer: bool,
+}
+
+impl Credential {
+    /// A user may have had several JWTs, one after another: each of its connections has what the one says that it logged in
+    /// with.
+    fn of(
+        user: &mut UserFold,
+        connection: &Connection<'_>,
+        version: Option<Version>,
+        claims: Option<UserClaims>,
+        marks: &DefaultHashBuilder,
+    ) -> Self {
+        let token: &str = &connection.jwt;
+        if token.is_empty() {
+            return Self { limit: None, bearer: is_hidden_bearer(connection, version) };
+        }
+        let mark = Mark::of(token, marks);
+        let known = user.jwt_mark();
+        if known.is_of(mark) {
+            return Self { limit: user.subscription_limit(), bearer: known.is_bearer() };
+        }
+        let Some(claims) = claims.or_else(|| user_claims(token, &connection.authorized_user)) else {
+            return Self { limit: None, bearer: false };
+        };
         let limit = claims.subscriptions.and_then(|limit| u64::try_from(limit).ok());
-        user.set_limit(mark, limit);
+        user.set_limit(mark.with_bearer(claims.bearer), limit);
+        Self { limit, bearer: claims.bearer }
     }
-    user.subscription_limit()
+}
+
+/// Whether this is a bearer user whose token the server leaves out. In operator mode everybody else shows a JWT (server source
+/// and measured, 2.12.8 to 2.15.1); users with a key of a configuration file are in accounts that are no keys.
+fn is_hidden_bearer(connection: &Connection<'_>, version: Option<Version>) -> bool {
+    let is_account = |id: &str| id.starts_with('A') && nkeys::KeyPair::from_public_key(id).is_ok();
+    connection.jwt.is_empty()
+        && version.is_some_and(Version::hides_bearer_tokens)
+        && is_user_key(&connection.authorized_user)
+        && is_account(&connection.account)
 }
 
 /// The smaller one. The server's configuration takes 0 for "no limit", claims do not.

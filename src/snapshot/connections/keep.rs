@@ -2,6 +2,7 @@
 
 use super::account::AccountFold;
 use super::budget::{FEWEST, Holders};
+use super::offender::{ClientKind, Offence, Offender};
 use super::user::SilentConnection;
 use super::users::UserFold;
 use super::{Budget, ServerFold};
@@ -61,6 +62,8 @@ pub(super) struct Kept {
     pub(super) detailed: Holders<(u32, u32)>,
     /// By account and user.
     pub(super) silent: Holders<(u32, u32)>,
+    /// By account and user, for each offence.
+    pub(super) offending: [Holders<(u32, u32)>; Offence::ALL.len()],
     /// By account and slot of the server.
     pub(super) shares: Holders<(u32, u32)>,
 }
@@ -76,6 +79,7 @@ impl Kept {
             counted: 0,
             detailed: Holders::new(budget.users),
             silent: Holders::new(budget.silent_users),
+            offending: Offence::ALL.map(|_| Holders::new(budget.offending_users)),
             shares: Holders::new(budget.shares),
         }
     }
@@ -201,6 +205,47 @@ impl Kept {
         };
         if let Some(user) = user_mut(accounts, place) {
             user.offer_silent(silent.saturating_sub(1), idle_seconds, row);
+        }
+    }
+
+    /// Counts a client that is beyond a threshold of its user, and takes it into the list of the worst.
+    pub(super) fn keep_offender(
+        &mut self,
+        accounts: &mut Accounts,
+        place: (u32, u32),
+        client: &Client<'_>,
+        (offence, value): (Offence, u64),
+    ) {
+        let count = user_mut(accounts, place).map_or(0, |user| user.note_offender(offence));
+        let holders = &mut self.offending[offence.index()];
+        let keeps = |user: &mut UserFold| user.worst_mut(offence).is_some();
+        if !user_mut(accounts, place).is_some_and(keeps) {
+            if holders.admits(count) && holders.is_full() {
+                let of = |(account, user): (u32, u32)| {
+                    accounts[account as usize].1.users.at(user).map_or(0, |user| user.offenders(offence))
+                };
+                for place in holders.give_up_half(of) {
+                    user_mut(accounts, place).into_iter().for_each(|user| user.end_worst(offence));
+                }
+            }
+            if !holders.admits(count) {
+                return;
+            }
+            holders.note(place);
+            if let Some(user) = user_mut(accounts, place) {
+                user.begin_worst(offence, count.saturating_sub(1));
+            }
+        }
+        let row = || Offender {
+            server: client.server.clone(),
+            cid: client.connection.cid,
+            name: client.name.clone(),
+            address: client.address.clone().unwrap_or_else(|| Name::from("")),
+            kind: ClientKind::of(&client.connection.client_type),
+            value,
+        };
+        if let Some(worst) = user_mut(accounts, place).and_then(|user| user.worst_mut(offence)) {
+            worst.offer((client.server, client.connection.cid), value, row);
         }
     }
 

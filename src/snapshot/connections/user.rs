@@ -39,7 +39,7 @@ pub(super) fn identity<'a>(connection: &'a Connection<'_>, version: Option<Versi
     }
 }
 
-fn is_user_key(text: &str) -> bool {
+pub(super) fn is_user_key(text: &str) -> bool {
     text.starts_with('U') && nkeys::KeyPair::from_public_key(text).is_ok()
 }
 

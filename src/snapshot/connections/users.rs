@@ -1,15 +1,17 @@
 //! The users of an account: an exact count for every one of them, and details for some.
 
+use super::FoldThresholds;
+use super::fold::Mark;
+use super::offender::{Offence, Offender, Worst};
 use super::user::{OLDEST, SilentConnection, UserDetails};
 use crate::text::Name;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use std::hash::BuildHasher;
-use std::time::Duration;
 
 /// From so many users on, an account's are found by a table instead of one after another.
 const TABLE_FROM: usize = 16;
 
-/// One user of an account. 56 bytes, one allocation with its identity and readable name (72 bytes for a public key), and
+/// One user of an account. 64 bytes, one allocation with its identity and readable name (72 bytes for a public key), and
 /// some 10 bytes of the table: less than 150 bytes in all.
 #[derive(Debug, Clone)]
 pub struct UserFold {
@@ -21,10 +23,12 @@ pub struct UserFold {
     limit: u64,
     pub(super) connections: u32,
     pub(super) silent: u32,
+    pub(super) bearer: u32,
+    offences: [u32; Offence::ALL.len()],
     hash: u32,
-    jwt_mark: u32,
+    jwt_mark: Mark,
     id_bytes: u16,
-    idle: u16,
+    thresholds: u16,
 }
 
 /// What is kept of a user beside its counts.
@@ -35,6 +39,13 @@ struct Extra {
     silent_before: Option<u64>,
     /// The longest idle first.
     silent_oldest: Vec<SilentConnection>,
+    worst: [Option<Worst>; Offence::ALL.len()],
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.details.is_none() && self.silent_before.is_none() && self.worst.iter().all(Option::is_none)
+    }
 }
 
 impl UserFold {
@@ -63,6 +74,22 @@ impl UserFold {
         self.silent.into()
     }
 
+    /// Connections that are open with a bearer token, as far as servers tell; exact.
+    pub fn bearer(&self) -> u64 {
+        self.bearer.into()
+    }
+
+    /// Connections beyond a threshold; exact.
+    pub fn offenders(&self, offence: Offence) -> u64 {
+        self.offences[offence.index()].into()
+    }
+
+    /// The worst of them, and of how many that is.
+    pub fn worst(&self, offence: Offence) -> (&[Offender], u64) {
+        let worst = self.extra.as_ref().and_then(|extra| extra.worst[offence.index()].as_ref());
+        worst.map_or((&[], 0), |worst| (&worst.rows, self.offenders(offence).saturating_sub(worst.before)))
+    }
+
     /// The most subscriptions one connection may have, by the JWT that was seen last; none where there is no JWT to be
     /// seen, or no limit in it.
     pub fn subscription_limit(&self) -> Option<u64> {
@@ -83,12 +110,12 @@ impl UserFold {
         })
     }
 
-    pub(super) const fn jwt_mark(&self) -> u32 {
+    pub(super) const fn jwt_mark(&self) -> Mark {
         self.jwt_mark
     }
 
     /// The limit of the JWT that is marked so.
-    pub(super) fn set_limit(&mut self, jwt_mark: u32, limit: Option<u64>) {
+    pub(super) fn set_limit(&mut self, jwt_mark: Mark, limit: Option<u64>) {
         (self.jwt_mark, self.limit) = (jwt_mark, limit.unwrap_or(u64::MAX));
     }
 
@@ -104,7 +131,7 @@ impl UserFold {
     /// How many names were kept in them.
     pub(super) fn end_details(&mut self) -> usize {
         let details = self.extra.as_mut().and_then(|extra| extra.details.take());
-        self.extra.take_if(|extra| extra.silent_before.is_none());
+        self.extra.take_if(|extra| extra.is_empty());
         details.map_or(0, |details| details.names.names() + details.addresses.names())
     }
 
@@ -131,7 +158,30 @@ impl UserFold {
         if let Some(extra) = &mut self.extra {
             (extra.silent_before, extra.silent_oldest) = (None, Vec::new());
         }
-        self.extra.take_if(|extra| extra.details.is_none());
+        self.extra.take_if(|extra| extra.is_empty());
+    }
+
+    /// Counts an offender; how many there are now.
+    pub(super) fn note_offender(&mut self, offence: Offence) -> u64 {
+        let count = &mut self.offences[offence.index()];
+        *count = count.saturating_add(1);
+        (*count).into()
+    }
+
+    pub(super) fn worst_mut(&mut self, offence: Offence) -> Option<&mut Worst> {
+        self.extra.as_mut()?.worst[offence.index()].as_mut()
+    }
+
+    pub(super) fn begin_worst(&mut self, offence: Offence, before: u64) {
+        let worst = &mut self.extra.get_or_insert_default().worst[offence.index()];
+        *worst = Some(Worst { before, rows: Vec::new() });
+    }
+
+    pub(super) fn end_worst(&mut self, offence: Offence) {
+        if let Some(extra) = &mut self.extra {
+            extra.worst[offence.index()] = None;
+        }
+        self.extra.take_if(|extra| extra.is_empty());
     }
 }
 
@@ -139,7 +189,7 @@ impl UserFold {
 pub(super) struct NewUser<'a> {
     pub(super) id: &'a str,
     pub(super) name: Option<&'a str>,
-    pub(super) idle_after: Duration,
+    pub(super) thresholds: FoldThresholds,
 }
 
 /// The users of an account, in the order in which they were met.
@@ -148,8 +198,8 @@ pub struct Users {
     all: Vec<UserFold>,
     table: HashTable<u32>,
     hashes: DefaultHashBuilder,
-    /// The few durations that there are, by the configuration.
-    idle_after: Vec<Duration>,
+    /// The few that there are, by the configuration.
+    thresholds: Vec<FoldThresholds>,
 }
 
 impl Users {
@@ -178,13 +228,13 @@ impl Users {
         self.all.get(index as usize)
     }
 
-    /// How long a connection of this user that never carried a message may be idle before it counts as silent.
-    pub fn idle_after(&self, user: &UserFold) -> Duration {
-        self.idle_after.get(usize::from(user.idle)).copied().unwrap_or(Duration::MAX)
+    /// From when on connections of this user are counted as something.
+    pub fn thresholds(&self, user: &UserFold) -> FoldThresholds {
+        self.thresholds.get(usize::from(user.thresholds)).copied().unwrap_or(FoldThresholds::NONE)
     }
 
-    pub(super) fn idle_after_at(&self, index: usize) -> Duration {
-        self.all.get(index).map_or(Duration::MAX, |user| self.idle_after(user))
+    pub(super) fn thresholds_at(&self, index: usize) -> FoldThresholds {
+        self.all.get(index).map_or(FoldThresholds::NONE, |user| self.thresholds(user))
     }
 
     pub(super) fn at_mut(&mut self, index: usize) -> Option<&mut UserFold> {
@@ -202,9 +252,10 @@ impl Users {
 
     /// Takes in a user that [`Self::find`] has not found; its index.
     pub(super) fn insert(&mut self, new: &NewUser<'_>) -> usize {
-        let idle = self.idle_after.iter().position(|known| *known == new.idle_after).unwrap_or_else(|| {
-            self.idle_after.push(new.idle_after);
-            self.idle_after.len() - 1
+        let known = self.thresholds.iter().position(|known| *known == new.thresholds);
+        let thresholds = known.unwrap_or_else(|| {
+            self.thresholds.push(new.thresholds);
+            self.thresholds.len() - 1
         });
         let mut names = String::with_capacity(new.id.len() + new.name.map_or(0, str::len));
         names.extend([new.id, new.name.unwrap_or_default()]);
@@ -214,11 +265,13 @@ impl Users {
             limit: u64::MAX,
             connections: 0,
             silent: 0,
+            bearer: 0,
+            offences: [0; Offence::ALL.len()],
             hash: self.hash(new.id),
-            jwt_mark: 0,
-            // Identities are bounded far below; there are as many durations as overrides.
+            jwt_mark: Mark::RECALLED,
+            // Identities are bounded far below; there are as many thresholds as overrides.
             id_bytes: u16::try_from(new.id.len()).unwrap_or(u16::MAX),
-            idle: u16::try_from(idle).unwrap_or(u16::MAX),
+            thresholds: u16::try_from(thresholds).unwrap_or(u16::MAX),
         };
         if self.all.len() == self.all.capacity() {
             self.all.reserve_exact(4.max(self.all.len() / 4));
@@ -267,6 +320,7 @@ pub(crate) fn shared(name: Option<&str>) -> Option<Name> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn users_are_found_before_and_behind_the_table() {
@@ -276,15 +330,16 @@ mod tests {
             assert_eq!(users.find(&id), None);
             let name = (i % 2 == 0).then(|| format!("name-{i}"));
             let idle_after = Duration::from_secs(if i % 3 == 0 { 60 } else { 300 });
-            let index = users.insert(&NewUser { id: &id, name: name.as_deref(), idle_after });
+            let thresholds = FoldThresholds::silent_after(idle_after);
+            let index = users.insert(&NewUser { id: &id, name: name.as_deref(), thresholds });
             assert_eq!((index, users.find(&id)), (i, Some(i)));
         }
         for i in 0..200 {
             let user = users.get(&format!("user-{i}")).unwrap();
             assert_eq!(user.name(), (i % 2 == 0).then(|| format!("name-{i}")).as_deref());
-            assert_eq!(users.idle_after(user).as_secs(), if i % 3 == 0 { 60 } else { 300 });
+            assert_eq!(users.thresholds(user).idle_after.as_secs(), if i % 3 == 0 { 60 } else { 300 });
         }
-        assert_eq!((users.len(), users.idle_after.len()), (200, 2));
-        assert_eq!(std::mem::size_of::<UserFold>(), 56);
+        assert_eq!((users.len(), users.thresholds.len()), (200, 2));
+        assert_eq!(std::mem::size_of::<UserFold>(), 64);
     }
 }

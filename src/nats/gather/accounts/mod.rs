@@ -1,0 +1,328 @@
+//! The limits of accounts, and what they import and export.
+
+mod told;
+
+use super::Plan;
+use super::account_counts::Loaded;
+use super::ask_one::{Missed, ask_one};
+use super::lanes::Lanes;
+use super::tally::Tally;
+use crate::nats::inbox::Inbox;
+use crate::snapshot::{Account, AccountDetails, AccountLimits, Answer, Endpoint, Limits, Snapshot};
+use crate::text::Name;
+use futures_util::StreamExt;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use told::Told;
+
+/// Accounts that are read again in one epoch: those near a limit or with an import that is not in effect, then those read
+/// longest ago.
+const AGAIN_PER_EPOCH: usize = 256;
+
+/// Accounts that are read for the first time in one epoch, for each server. One costs its server about a
+/// millisecond, so that this is at most half a second of each, once.
+const FIRST_PER_SERVER: usize = 500;
+
+/// Servers from which accounts are read at the same time, from each one after another.
+const SERVERS_AT_ONCE: usize = 8;
+
+/// Servers that are asked for one account before it counts as unread.
+pub(super) const TRIES: usize = 3;
+
+/// Bytes of one account's description, with its claims twice, until it has been read.
+const DETAIL_BYTES: u64 = 16 * 1024;
+
+/// Imports and exports that are kept of all accounts together: some 30 MB of subjects. Ten thousand accounts have twenty each.
+const ROWS: usize = 200_000;
+
+/// From this share of a limit on, the account is read every epoch.
+const NEAR: f64 = 0.7;
+
+/// What is kept of an account between epochs.
+#[derive(Debug, Clone)]
+struct Described {
+    name: Option<Name>,
+    /// None where no claims are shown.
+    limits: Option<AccountLimits>,
+    /// As the server writes it; the limits are taken again only when it changes. What an account imports may change
+    /// without it: an activation expires, or the exporting account changes.
+    update_time: String,
+    details: Option<Arc<AccountDetails>>,
+    /// Bytes of the last answer on the network.
+    bytes: u64,
+    epoch: u64,
+}
+
+/// Descriptions of accounts, by public key or name.
+#[derive(Debug, Default)]
+pub(super) struct AccountCache {
+    described: HashMap<Name, Described>,
+}
+
+/// Whether an account's id is a public key, so that its limits are in a JWT.
+pub(super) fn is_key(id: &str) -> bool {
+    id.starts_with('A') && id.len() == 56 && nkeys::KeyPair::from_public_key(id).is_ok()
+}
+
+/// What is to be read, in groups: each is read from one server first, one after another; with each account the servers
+/// to ask, and the bytes that its description may have.
+pub(super) type Due = Vec<Vec<(Name, Vec<Name>, u64)>>;
+
+/// An account, what was read of it, how the servers that were asked did, and what that cost.
+pub(super) struct Read {
+    account: Name,
+    told: Result<Told, String>,
+    servers: Vec<(Name, Answer)>,
+    tally: Tally,
+}
+
+/// Whether what accounts import and export is wanted, beside their limits.
+pub(super) const fn wants_details(plan: &Plan) -> bool {
+    plan.requests.contains(Endpoint::AccountDetails)
+}
+
+/// Chooses the accounts that are read now. `loaded` tells where. In the `late` round only those are read that were not
+/// known before. An account of a configuration file has no limits to be read.
+pub(super) fn choose(
+    cache: &mut AccountCache,
+    plan: &Plan,
+    snapshot: &mut Snapshot,
+    loaded: &Loaded,
+    late: bool,
+) -> Due {
+    cache.described.retain(|id, _| snapshot.accounts.contains_key(id));
+    for account in snapshot.accounts.values_mut() {
+        if !is_key(&account.id) {
+            account.limits = if *account.id == *"$G" { Limits::None } else { Limits::NotVisible };
+        }
+    }
+    let details = wants_details(plan);
+    let known =
+        |id: &Name| cache.described.get(id).is_some_and(|described| !details || described.details.is_some());
+    let new = |id: &Name| loaded.contains_key(id) && !known(id);
+    let keys = snapshot.accounts.keys().filter(|id| (details || is_key(id)) && (!late || new(id)));
+    let keys = keys.cloned().collect();
+    let mut groups: BTreeMap<Option<Name>, Vec<(Name, Vec<Name>, u64)>> = BTreeMap::new();
+    for id in due(cache, snapshot, keys, known) {
+        let mut servers: Vec<Name> = loaded.get(&id).cloned().unwrap_or_default();
+        servers.truncate(TRIES);
+        let bytes =
+            cache.described.get(&id).map_or(DETAIL_BYTES, |described| described.bytes.max(DETAIL_BYTES));
+        groups.entry(servers.first().cloned()).or_default().push((id, servers, bytes));
+    }
+    groups.into_values().collect()
+}
+
+/// Reads them.
+pub(super) async fn read(inbox: &Inbox, plan: &Plan, lanes: &Lanes, due: Due) -> Vec<Read> {
+    let groups = due.into_iter().map(|accounts| async move {
+        let mut read = Vec::with_capacity(accounts.len());
+        for (account, servers, bytes) in accounts {
+            let mut one = Read {
+                told: Err("no server has it loaded".into()),
+                account,
+                servers: Vec::new(),
+                tally: Tally::default(),
+            };
+            one.ask(inbox, plan, lanes, &servers, bytes).await;
+            read.push(one);
+        }
+        read
+    });
+    let groups: Vec<Vec<Read>> =
+        futures_util::stream::iter(groups).buffer_unordered(SERVERS_AT_ONCE).collect().await;
+    groups.into_iter().flatten().collect()
+}
+
+/// Takes what was read into the snapshot, with what is known from before.
+pub(super) fn take(cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapshot, read: Vec<Read>) {
+    let details = wants_details(plan);
+    for Read { account: id, told, servers, tally } in read {
+        let has_limits = is_key(&id);
+        for (server, answer) in servers {
+            if has_limits {
+                snapshot.coverage.note(Endpoint::Accountz, &server, answer.clone());
+            }
+            if details {
+                snapshot.coverage.note(Endpoint::AccountDetails, &server, answer);
+            }
+        }
+        tally.add_to(snapshot);
+        match told {
+            Ok(told) => cache.keep(plan, snapshot, id, told),
+            Err(why) if has_limits => {
+                if let Some(account) = snapshot.accounts.get_mut(&id) {
+                    account.limits = Limits::Unread(why);
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    for (id, described) in &cache.described {
+        if let Some(account) = snapshot.accounts.get_mut(id) {
+            if let Some(limits) = described.limits {
+                account.limits = Limits::Jwt(limits);
+            }
+            account.name = described.name.clone().or_else(|| account.name.take());
+            account.details = described.details.clone().filter(|_| details);
+        }
+    }
+    // Nothing was missed of a server that had nothing to tell.
+    for server in snapshot.servers.keys() {
+        snapshot.coverage.note(Endpoint::Accountz, server, Answer::Complete);
+        if details {
+            snapshot.coverage.note(Endpoint::AccountDetails, server, Answer::Complete);
+        }
+    }
+}
+
+/// Says of how many accounts it is not known what they import and export. Which server could tell is all the same: no
+/// check can do without any of them.
+pub(super) fn note_undescribed(snapshot: &mut Snapshot) {
+    let Some(server) = snapshot.servers.keys().next().cloned() else { return };
+    let (mut unread, mut omitted) = (0u64, 0u64);
+    for account in snapshot.accounts.values() {
+        match &account.details {
+            None => unread += 1,
+            Some(details) => omitted += u64::from(details.omitted_imports > 0 || details.omitted_exports > 0),
+        }
+    }
+    let why = if unread > 0 {
+        format!("imports and exports of {} were not read yet", accounts(unread))
+    } else if omitted > 0 {
+        format!(
+            "{} more imports or exports than are kept",
+            if omitted == 1 { "1 account has".into() } else { format!("{omitted} accounts have") }
+        )
+    } else if snapshot.only_used_accounts {
+        "accounts without clients are not listed, because there are too many".into()
+    } else {
+        return;
+    };
+    snapshot.coverage.note(Endpoint::AccountDetails, &server, Answer::Partial(why));
+}
+
+fn accounts(n: u64) -> String {
+    if n == 1 { "1 account".into() } else { format!("{n} accounts") }
+}
+
+/// Says for how many accounts the limits are not known.
+pub(super) fn note_unread(snapshot: &mut Snapshot) {
+    let unread =
+        snapshot.accounts.values().filter(|account| matches!(account.limits, Limits::Unread(_))).count();
+    if unread > 0 {
+        snapshot.coverage.notes.push(format!("the limits of {unread} accounts were not read"));
+    }
+}
+
+/// The accounts to read now: those never read, the largest first; then those near a limit or with an import that is not
+/// in effect, then those read longest ago.
+fn due(
+    cache: &AccountCache,
+    snapshot: &Snapshot,
+    keys: Vec<Name>,
+    known: impl Fn(&Name) -> bool,
+) -> Vec<Name> {
+    let account = |id: &Name| snapshot.accounts.get(id);
+    let (mut first, mut again): (Vec<Name>, Vec<Name>) = keys.into_iter().partition(|id| !known(id));
+    first.sort_by_cached_key(|id| std::cmp::Reverse(account(id).map_or(0, Account::connections)));
+    first.truncate(FIRST_PER_SERVER.saturating_mul(snapshot.servers.len()));
+    again.sort_by_cached_key(|id| {
+        let described = cache.described.get(id);
+        let limits = described.and_then(|described| described.limits);
+        let is_near = limits.zip(account(id)).is_some_and(|(limits, account)| near(account, &limits));
+        let details = described.and_then(|described| described.details.as_ref());
+        let is_broken = details.is_some_and(|details| details.is_broken());
+        (!is_near && !is_broken, described.map_or(0, |described| described.epoch))
+    });
+    again.truncate(AGAIN_PER_EPOCH);
+    first.append(&mut again);
+    first
+}
+
+/// Whether an account uses so much of a limit that it is worth a closer look.
+pub(super) fn near(account: &Account, limits: &AccountLimits) -> bool {
+    let near = |value: u64, limit: i64| limit >= 0 && value as f64 >= NEAR * limit as f64;
+    near(account.connections() + account.leafnodes_on_fullest(), limits.connections)
+        || near(account.leafnodes(), limits.leafnodes)
+        || near(account.subscriptions().unwrap_or(0), limits.subscriptions)
+}
+
+impl Read {
+    /// Asks server after server until one describes the account.
+    async fn ask(&mut self, inbox: &Inbox, plan: &Plan, lanes: &Lanes, servers: &[Name], bytes: u64) {
+        for server in servers {
+            let Some(_pass) = lanes.enter(server, bytes, plan.deadline).await else {
+                self.told = Err(super::CUT.into());
+                self.servers.push((server.clone(), Answer::Partial(super::CUT.into())));
+                return;
+            };
+            match self.ask_server(inbox, plan, server).await {
+                Ok(told) => {
+                    self.told = Ok(told);
+                    return;
+                }
+                Err(why) => self.told = Err(why),
+            }
+        }
+    }
+
+    async fn ask_server(&mut self, inbox: &Inbox, plan: &Plan, server: &Name) -> Result<Told, String> {
+        let body = serde_json::json!({ "account": self.account });
+        let subject = format!("$SYS.REQ.SERVER.{server}.ACCOUNTZ");
+        self.tally.request();
+        let mut missed = |missed: Missed| {
+            let why = missed.to_string();
+            self.servers.push((server.clone(), missed.answer(&subject, 0)));
+            why
+        };
+        let mut asked = ask_one(inbox, plan, &subject, &body).await.map_err(&mut missed)?;
+        let mut why = None;
+        loop {
+            let (answer, bytes, took) = match asked.next().await {
+                Ok(answer) => answer,
+                Err(over) => return Err(why.unwrap_or_else(|| missed(over))),
+            };
+            self.tally.answer(bytes, took);
+            let body = answer.decode().map_err(|error| error.to_string());
+            match body.and_then(|body| Told::read(&body, plan, server, &self.account)) {
+                Ok(told) => return Ok(Told { bytes, ..told }),
+                Err(error) => why = Some(error),
+            }
+        }
+    }
+}
+
+impl AccountCache {
+    /// Keeps what was read of an account.
+    fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, id: Name, told: Told) {
+        let Told { name, limits, update_time, details, bytes } = told;
+        let details = details.map(|details| Arc::new(self.within(&id, details)));
+        let epoch = plan.epoch;
+        if let Some(described) = self.described.get_mut(&id)
+            && described.update_time == update_time
+            && !update_time.is_empty()
+        {
+            described.details = details.or_else(|| described.details.take());
+            (described.epoch, described.bytes) = (epoch, bytes);
+            return;
+        }
+        if limits.is_none() && is_key(&id) {
+            if let Some(account) = snapshot.accounts.get_mut(&id) {
+                account.limits = Limits::Unread("the server shows no claims of it".into());
+            }
+            if details.is_none() {
+                return;
+            }
+        }
+        self.described.insert(id, Described { name, limits, update_time, details, bytes, epoch });
+    }
+
+    /// As much of an account as there is room for beside the others.
+    fn within(&self, id: &Name, mut details: AccountDetails) -> AccountDetails {
+        let others = self.described.iter().filter(|(other, _)| *other != id);
+        let rows = others.filter_map(|(_, described)| described.details.as_ref()).map(|other| other.rows());
+        details.keep(ROWS.saturating_sub(rows.sum()));
+        details
+    }
+}
