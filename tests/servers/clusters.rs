@@ -73,6 +73,12 @@ async fn an_open_server_is_found_and_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_far_larger_is_found_with_the_client_that_makes_it_so() {
     let mut cluster = Cluster::config(3).account(app()).extra("write_deadline: \"100s\"\n").start().await;
+    // Others stand before both of them by id.
+    let others = cluster.connect_many(2, "APP/u", "other", 10).await;
+    let mut many = raw::client(&cluster, 2, "APP/u", "many").await;
+    for sid in 0..50 {
+        many.write_all(format!("SUB many.{sid} {sid}\r\n").as_bytes()).await.unwrap();
+    }
     let mut stuck = raw::client(&cluster, 2, "APP/u", "stuck").await;
     stuck.write_all(b"SUB large 1\r\n").await.unwrap();
     let source = cluster.connect(2, "APP/u", "source").await;
@@ -93,10 +99,13 @@ async fn a_server_that_is_far_larger_is_found_with_the_client_that_makes_it_so()
         (&json!("stuck"), &json!("APP"), &json!("u"))
     );
     assert!(first["pending_bytes"].as_u64() > Some(30_000_000), "{first}");
+    let most = &evidence["most_subscriptions"];
+    assert_eq!((&most[0]["name"], &most[0]["subscriptions"]), (&json!("many"), &json!(50)));
+    assert_eq!(most.as_array().unwrap().len(), 5);
     let step = found.json["remediation"][0].as_str().unwrap();
     assert!(step.contains("begin with stuck (connection "), "{step}");
     // A process gives memory back late; another one is small.
-    drop((stuck, source));
+    drop((stuck, many, others, source));
     cluster.restart(2).await;
     assert_eq!(watched.resolved("CLUSTER_001").await.json["entity"]["id"], "n3");
     watched.check_everything_published();
