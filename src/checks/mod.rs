@@ -7,6 +7,7 @@ pub mod change;
 pub mod cluster;
 pub mod connection;
 mod evidence;
+mod human;
 pub mod idle;
 pub mod leafnode;
 pub mod placement;

@@ -2,5 +2,7 @@
 
 use crate::check::Entry;
 
+mod change_003;
+
 /// The checks of this family, in order.
-pub const CHECKS: &[Entry] = &[];
+pub const CHECKS: &[Entry] = &[Entry::of::<change_003::AccountChange>()];

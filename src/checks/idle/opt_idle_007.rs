@@ -20,24 +20,9 @@ pub(super) struct IdleClientConnections;
 pub(super) struct Limits {
     /// Count a connection that never carried a message once it has been idle for longer than this, e.g. `5m`; at
     /// least `1s`.
-    #[serde(with = "as_text")]
+    #[serde(with = "crate::checks::human")]
     #[schemars(with = "String")]
     idle: Duration,
-}
-
-/// Durations are written as humantime reads them, here as everywhere in the configuration.
-mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use std::time::Duration;
-
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("not a duration: {error}")))
-    }
 }
 
 impl Default for Limits {
