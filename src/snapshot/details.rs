@@ -224,9 +224,9 @@ fn parts(import: &accountz::Import) -> Option<Parts> {
 /// one way or the other.
 fn plain(subject: &str) -> String {
     let token = |token: &str| {
-        let reference = token.strip_prefix('$').is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-        });
+        let reference = token
+            .strip_prefix('$')
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()));
         if reference || token.starts_with("{{") { "*".to_owned() } else { token.to_owned() }
     };
     subject.split('.').map(token).collect::<Vec<_>>().join(".")

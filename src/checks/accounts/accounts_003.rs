@@ -304,7 +304,8 @@ fn remediation(now: &Snapshot, broken: &[Broken<'_>], evidence: &Evidence) -> Ve
              in its debug log why it does not add an import."
         ));
     }
-    steps.push(format!("Remove the import from account {importer} if nobody needs it, and push the account."));
+    steps
+        .push(format!("Remove the import from account {importer} if nobody needs it, and push the account."));
     steps
 }
 

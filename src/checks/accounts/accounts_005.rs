@@ -124,9 +124,8 @@ fn judge_account(
     if unheard.len() as u64 > most {
         verdicts.push(verdict(now, account, together.clone(), &unheard, servers_asked));
     } else {
-        let each = unheard.iter().map(|one| {
-            verdict(now, account, import(now, account, one), &[one], servers_asked)
-        });
+        let each =
+            unheard.iter().map(|one| verdict(now, account, import(now, account, one), &[one], servers_asked));
         verdicts.extend(each);
     }
     let why = "servers before 2.11.5 do not tell what leafnodes subscribe to, or there are too many subscriptions to look at";
@@ -183,7 +182,9 @@ fn remediation(account: &Account, unheard: &[&Import], evidence: &Evidence) -> V
             account.label()
         ));
     } else {
-        steps.push("Look whether the application that wants the messages runs, and what it subscribes to.".into());
+        steps.push(
+            "Look whether the application that wants the messages runs, and what it subscribes to.".into(),
+        );
     }
     if let Some(mapped) = unheard.iter().find(|import| import.local != import.subject) {
         steps.push(format!(

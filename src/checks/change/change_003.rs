@@ -195,7 +195,8 @@ fn remediation(evidence: &Evidence) -> Vec<String> {
     steps.push("Look who changed the accounts and whether that was meant.".into());
     if evidence.removed > 0 {
         steps.push(
-            "If an account is gone by mistake, bring its block or its JWT back: its clients are refused.".into(),
+            "If an account is gone by mistake, bring its block or its JWT back: its clients are refused."
+                .into(),
         );
     }
     if evidence.added > 0 {
@@ -216,7 +217,8 @@ mod tests {
     type Check = AccountChange;
 
     fn system(second: i64, accounts: &[&str]) -> System {
-        let system = System::of(2).at(second).config_account("SYS").with(|now| now.system_account = "SYS".into());
+        let system =
+            System::of(2).at(second).config_account("SYS").with(|now| now.system_account = "SYS".into());
         accounts.iter().fold(system, |system, account| system.config_account(account))
     }
 
@@ -230,7 +232,8 @@ mod tests {
 
     #[test]
     fn an_account_that_comes_and_goes_is_told_once() {
-        let epochs = [epoch(0, &["A"]), epoch(60, &["A", "APP"]), epoch(120, &["A", "APP"]), epoch(180, &["A"])];
+        let epochs =
+            [epoch(0, &["A"]), epoch(60, &["A", "APP"]), epoch(120, &["A", "APP"]), epoch(180, &["A"])];
         let judgement = judge_last::<Check>(&epochs[..2]);
         let (entity, firing) = only(&judgement);
         assert_eq!((entity, &*firing.summary), (&app(), "account APP is new"));
@@ -250,7 +253,8 @@ mod tests {
     #[test]
     fn nothing_is_said_of_what_a_silent_server_may_have() {
         let (with, without) = (["A", "APP"], ["A"]);
-        let silent = |second, accounts: &[&str]| system(second, accounts).silent("n1", Endpoint::AccountStatz).done();
+        let silent =
+            |second, accounts: &[&str]| system(second, accounts).silent("n1", Endpoint::AccountStatz).done();
         let gone = |second, accounts: &[&str]| system(second, accounts).gone("n2").done();
         for after in [silent(60, &without), gone(60, &without), silent(60, &with), gone(60, &with)] {
             let judgement = judge_last::<Check>(&[epoch(0, &with), after]);
@@ -270,7 +274,9 @@ mod tests {
     #[test]
     fn in_operator_mode_use_is_told_and_a_restart_is_no_removal() {
         let operator = |second, accounts: &[&str]| {
-            let system = accounts.iter().fold(System::of(2).at(second), |system, account| system.account(account, 1, 1, 1));
+            let system = accounts
+                .iter()
+                .fold(System::of(2).at(second), |system, account| system.account(account, 1, 1, 1));
             system.done()
         };
         let judgement = judge_last::<Check>(&[operator(0, &["A"]), operator(60, &["A", "APP"])]);
@@ -304,6 +310,9 @@ mod tests {
         assert_eq!(firing.evidence["new_servers"], json!(["far"]));
         assert!(firing.remediation[0].contains("far"), "{:?}", firing.remediation);
         let base = [("most".to_owned(), json!(12))].into_iter().collect();
-        assert_eq!(judge_last_set::<Check>(&epochs, &Settings { base, ..Settings::default() }).firing.len(), 12);
+        assert_eq!(
+            judge_last_set::<Check>(&epochs, &Settings { base, ..Settings::default() }).firing.len(),
+            12
+        );
     }
 }

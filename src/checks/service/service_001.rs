@@ -172,7 +172,8 @@ fn remediation(evidence: &Evidence) -> Vec<String> {
     }
     if evidence.several_languages {
         steps.push(
-            "Give implementations in different languages names of their own if they are meant to differ.".into(),
+            "Give implementations in different languages names of their own if they are meant to differ."
+                .into(),
         );
     }
     steps.push("Wait for the end of the roll-out if there is one going on.".into());
@@ -231,7 +232,10 @@ mod tests {
         let many: Vec<(&str, &str, u64)> = many.iter().map(|version| ("go", &**version, u64::MAX)).collect();
         let judgement = judge::<Check>(&system(&many).done());
         let (_, firing) = only(&judgement);
-        assert_eq!((&firing.evidence["distinct"], &firing.evidence["instances"]), (&json!(9), &json!(u64::MAX)));
+        assert_eq!(
+            (&firing.evidence["distinct"], &firing.evidence["instances"]),
+            (&json!(9), &json!(u64::MAX))
+        );
         assert_eq!(firing.evidence["libraries"].as_array().unwrap().len(), 5);
     }
 

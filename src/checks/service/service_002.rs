@@ -151,7 +151,8 @@ fn gone(context: &Context<'_>) -> BTreeMap<Name, Vec<Gone>> {
             continue;
         }
         let name = key.1.clone();
-        let one = services.entry(key).or_insert_with(|| Gone { name, last: last.at, instances: BTreeMap::new() });
+        let one =
+            services.entry(key).or_insert_with(|| Gone { name, last: last.at, instances: BTreeMap::new() });
         if last.at > one.last {
             (one.last, one.instances) = (last.at, BTreeMap::new());
         }

@@ -64,9 +64,7 @@ impl Gatherer {
             streams.iter().map(|stream| (stream.account.clone(), stream.local.clone())).collect();
         cache.retain(|key, _| wanted.contains(key));
         streams.sort_by_cached_key(|stream| {
-            cache
-                .get(&(stream.account.clone(), stream.local.clone()))
-                .map(|known| (known.heard, known.epoch))
+            cache.get(&(stream.account.clone(), stream.local.clone())).map(|known| (known.heard, known.epoch))
         });
         let mut asking = Asking {
             inbox: &self.inbox,
@@ -187,17 +185,17 @@ impl Asking<'_> {
         snapshot: &Snapshot,
         stream: &Stream,
     ) -> Result<Option<bool>, Missing> {
-        let with_jetstream = snapshot.servers.values().filter(|server| {
-            server.vars.as_ref().is_none_or(|vars| vars.jetstream.is_some())
-        });
+        let with_jetstream = snapshot
+            .servers
+            .values()
+            .filter(|server| server.vars.as_ref().is_none_or(|vars| vars.jetstream.is_some()));
         let mut all = true;
         for server in with_jetstream {
             let key = (stream.account.clone(), server.id.clone());
             if !self.subscriptions.contains_key(&key) {
                 let options =
                     json!({ "subscriptions": true, "account": stream.account, "limit": SUBSCRIPTIONS });
-                let list: SubscriptionList =
-                    self.request(&server.id, "SUBSZ", &options, LIST_BYTES).await?;
+                let list: SubscriptionList = self.request(&server.id, "SUBSZ", &options, LIST_BYTES).await?;
                 let subjects: Vec<String> = list
                     .subscriptions_list
                     .into_iter()

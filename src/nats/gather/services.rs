@@ -178,7 +178,8 @@ impl Gatherer {
     ) -> Vec<Asking> {
         let mut all: Vec<(Option<u64>, u64, Name, Name)> = Vec::new();
         for id in servers.iter().filter(|id| snapshot.servers.contains_key(*id)) {
-            for (account, instances) in self.services.servers.get(id).iter().flat_map(|known| &known.accounts) {
+            for (account, instances) in self.services.servers.get(id).iter().flat_map(|known| &known.accounts)
+            {
                 all.push((instances.asked, instances.fold.pages(), id.clone(), account.clone()));
             }
         }

@@ -27,11 +27,8 @@ fn every_version_is_read_alike() {
     use ImportState::{Active, Expired, Refused};
     for version in ["2.9.10", "2.10.26", "2.11.11", "2.12.8", "2.14.6", "2.15.1"] {
         let details = recorded(version, "jwt/accountz_IMPORTER");
-        let mut states: Vec<(&str, &str, ImportState)> = details
-            .imports
-            .iter()
-            .map(|import| (&*import.subject, &*import.local, import.state))
-            .collect();
+        let mut states: Vec<(&str, &str, ImportState)> =
+            details.imports.iter().map(|import| (&*import.subject, &*import.local, import.state)).collect();
         states.sort_by_key(|(subject, ..)| *subject);
         let rows = |state| states.iter().filter(|row| row.2 == state).count();
         assert_eq!((rows(Active), rows(Expired)), (5, 0), "{version}: {states:?}");
@@ -91,7 +88,8 @@ fn what_is_kept_is_bounded_and_the_broken_come_first() {
 
 #[test]
 fn tokens_are_read_and_dropped() {
-    let read = details(json!({"decoded_jwt": {"nats": {"signing_keys": ["AS", {"key": "AT", "kind": "user_scope"}],
+    let read =
+        details(json!({"decoded_jwt": {"nats": {"signing_keys": ["AS", {"key": "AT", "kind": "user_scope"}],
         "imports": [{"subject": "a", "account": "E", "type": "stream", "token": "secret"},
                     {"subject": "b", "account": "E", "type": "stream", "token": ""}],
         "revocations": {"U1": 1}}}, "jwt": "0123456789"}));

@@ -1,6 +1,8 @@
 //! Why a server does not apply an import.
 
-use crate::snapshot::{Account, AccountDetails, Export, Import, Snapshot, Token, TokenClaims, covers, overlaps};
+use crate::snapshot::{
+    Account, AccountDetails, Export, Import, Snapshot, Token, TokenClaims, covers, overlaps,
+};
 use crate::text::Name;
 
 /// Why a server does not apply an import, in the order in which it is looked for.
@@ -80,7 +82,11 @@ pub(super) fn reason(now: &Snapshot, importer: &Account, import: &Import) -> Rea
         exports = vec![exports[exact]];
     }
     if exports.is_empty() {
-        return if details.omitted_exports > 0 { Reason::Undetermined(name()) } else { Reason::NoExport(name()) };
+        return if details.omitted_exports > 0 {
+            Reason::Undetermined(name())
+        } else {
+            Reason::NoExport(name())
+        };
     }
     if exports.iter().any(|export| export.token_required) {
         let Some(token) = import.token.as_deref() else { return Reason::TokenMissing };
@@ -91,7 +97,9 @@ pub(super) fn reason(now: &Snapshot, importer: &Account, import: &Import) -> Rea
             return reason;
         }
         if exports.iter().any(|export| export.revoked > 0) {
-            return Reason::Other("its activation token may be among those that the exporting account took back");
+            return Reason::Other(
+                "its activation token may be among those that the exporting account took back",
+            );
         }
     }
     let named = |export: &&&Export| {
@@ -101,11 +109,16 @@ pub(super) fn reason(now: &Snapshot, importer: &Account, import: &Import) -> Rea
         export.account_position.is_some() && token != Some(&*importer.id)
     };
     if exports.iter().find(named).is_some() {
-        return Reason::Other("the export is for subjects that name the importing account, which this one does not");
+        return Reason::Other(
+            "the export is for subjects that name the importing account, which this one does not",
+        );
     }
     let claims = importer.details.as_ref().and_then(|details| details.claims.as_ref());
     let beyond = claims.is_some_and(|claims| {
-        claims.import_limit.and_then(|limit| u64::try_from(limit).ok()).is_some_and(|limit| claims.imports > limit)
+        claims
+            .import_limit
+            .and_then(|limit| u64::try_from(limit).ok())
+            .is_some_and(|limit| claims.imports > limit)
     });
     if beyond {
         return Reason::Other("the account's JWT has more imports than its own limit allows");

@@ -13,9 +13,11 @@ const REFUSED: ImportState = ImportState::Refused;
 /// Account I imports this from account E, which exports that and has a signing key.
 fn system(imports: Vec<Import>, exports: Vec<Export>) -> System {
     let mut system = System::of(2).account("I", -1, -1, -1).account("E", -1, -1, -1);
-    system.entry("I").details = Some(AccountDetails { claims: Some(claims()), ..details(imports, vec![]) }.into());
+    system.entry("I").details =
+        Some(AccountDetails { claims: Some(claims()), ..details(imports, vec![]) }.into());
     let keys = Claims { signing_keys: vec!["SIGNER".into()], ..claims() };
-    system.entry("E").details = Some(AccountDetails { claims: Some(keys), ..details(vec![], exports) }.into());
+    system.entry("E").details =
+        Some(AccountDetails { claims: Some(keys), ..details(vec![], exports) }.into());
     system.with(|now| {
         for (id, name) in [("I", "IMPORTER"), ("E", "EXPORTER")] {
             now.accounts.get_mut(id).unwrap().name = Some(name.into());
@@ -71,7 +73,10 @@ fn an_import_that_is_not_in_effect_fires_and_one_that_is_does_not() {
                    "was_active": false, "token": null, "exports": ["a.*"], "described_by": "n1",
                    "described_at": "1970-01-01T00:00:00Z"}]})
     );
-    assert!(firing.remediation[0].contains("nsc generate activation --account 'EXPORTER' --subject 'a.b' --target-account I"));
+    assert!(
+        firing.remediation[0]
+            .contains("nsc generate activation --account 'EXPORTER' --subject 'a.b' --target-account I")
+    );
 }
 
 #[test]
@@ -98,8 +103,14 @@ fn reasons_come_in_their_order() {
     for (token, why) in [
         (token("E", None), "the server does not show why"),
         (token("SIGNER", Some("E")), "the server does not show why"),
-        (TokenClaims { importer: "X".into(), ..token("E", None) }, "its activation token is for another account"),
-        (TokenClaims { subject: "b".into(), ..token("E", None) }, "its activation token is for another subject"),
+        (
+            TokenClaims { importer: "X".into(), ..token("E", None) },
+            "its activation token is for another account",
+        ),
+        (
+            TokenClaims { subject: "b".into(), ..token("E", None) },
+            "its activation token is for another subject",
+        ),
         (
             TokenClaims { kind: Some(ShareKind::Service), ..token("E", None) },
             "its activation token is for the other kind of export",
@@ -153,7 +164,8 @@ fn many_of_one_cause_are_one_finding() {
 
 #[test]
 fn what_is_broken_stays_broken_and_nothing_else_is_clear_while_a_server_is_silent() {
-    let snapshot = system(vec![stream("E", "a", REFUSED)], vec![]).silent("n2", Endpoint::AccountDetails).done();
+    let snapshot =
+        system(vec![stream("E", "a", REFUSED)], vec![]).silent("n2", Endpoint::AccountDetails).done();
     let judgement = judge::<Check>(&snapshot);
     assert_eq!(judgement.firing.len(), 1);
     let other = Entity::import("I", None, &"stream/E/b".into());

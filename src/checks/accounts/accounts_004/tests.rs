@@ -22,7 +22,8 @@ fn imports(subject: &str, state: ImportState) -> Vec<Import> {
 
 #[test]
 fn an_export_without_an_import_fires() {
-    let judgement = judge::<Check>(&system(vec![export("a.>"), export("b")], imports("b", ImportState::Active)).done());
+    let judgement =
+        judge::<Check>(&system(vec![export("a.>"), export("b")], imports("b", ImportState::Active)).done());
     let (entity, firing) = only(&judgement);
     assert_eq!((&*entity.id, &*entity.account.clone().unwrap()), ("stream/a.>", "E"));
     assert_eq!(firing.summary, "no account imports the stream a.> that account E exports");
@@ -37,7 +38,8 @@ fn an_export_without_an_import_fires() {
 
 #[test]
 fn what_overlaps_uses_it_even_if_it_is_broken_and_what_differs_does_not() {
-    let fires = |import: Import| !judge::<Check>(&system(vec![export("a.*")], vec![import]).done()).firing.is_empty();
+    let fires =
+        |import: Import| !judge::<Check>(&system(vec![export("a.*")], vec![import]).done()).firing.is_empty();
     for subject in ["a.*", "a.b", "*.b", "a.>", ">"] {
         assert!(!fires(stream("E", subject, ImportState::Active)), "{subject}");
         assert!(!fires(stream("E", subject, ImportState::Refused)), "{subject}");
@@ -50,13 +52,18 @@ fn what_overlaps_uses_it_even_if_it_is_broken_and_what_differs_does_not() {
 fn many_are_one_finding_and_operator_mode_is_said() {
     let exports: Vec<Export> = (0..11).map(|i| export(&format!("a.{i}"))).collect();
     let mut system = system(exports.clone(), vec![]);
-    system.entry("E").details = Some(AccountDetails { claims: Some(claims()), ..details(vec![], exports) }.into());
+    system.entry("E").details =
+        Some(AccountDetails { claims: Some(claims()), ..details(vec![], exports) }.into());
     let snapshot = system.done();
     let judgement = judge::<Check>(&snapshot);
     let (entity, firing) = only(&judgement);
     assert_eq!(&*entity.id, "*");
     assert_eq!(firing.summary, "no account that is loaded imports 11 of the 11 exports of account E");
-    assert!(firing.remediation[0].contains("no server has loaded (3 accounts are)"), "{:?}", firing.remediation);
+    assert!(
+        firing.remediation[0].contains("no server has loaded (3 accounts are)"),
+        "{:?}",
+        firing.remediation
+    );
     let base = [("most".to_owned(), json!(11))].into_iter().collect();
     let settings = Settings { base, ..Settings::default() };
     assert_eq!(judge_set::<Check>(&snapshot, None, &[], &settings).firing.len(), 11);

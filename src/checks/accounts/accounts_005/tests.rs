@@ -44,7 +44,11 @@ fn a_stream_that_nobody_subscribes_to_fires() {
         json!({"unheard": 1, "imports": [{"exporter": "E", "subject": "a", "local_subject": "in.a"}],
                "connections": 3, "leafnodes": 0, "servers_asked": 1})
     );
-    assert!(firing.remediation[1].starts_with("Subscribe to in.a, the local subject"), "{:?}", firing.remediation);
+    assert!(
+        firing.remediation[1].starts_with("Subscribe to in.a, the local subject"),
+        "{:?}",
+        firing.remediation
+    );
     assert_eq!(judgement.standing(&entity("b")), Standing::Clear);
 }
 

@@ -45,7 +45,8 @@ fn a_service_that_is_gone_fires_for_a_quarter_of_an_hour() {
     let last = |second| judge_last::<Check>(&[before.clone(), epoch(60, &[]), epoch(second, &[])]);
     assert_eq!(last(900).firing.len(), 2);
     assert!(last(901).firing.is_empty());
-    let back = judge_last::<Check>(&[before.clone(), epoch(60, &[]), epoch(120, &[("echo", 1), ("other", 1)])]);
+    let back =
+        judge_last::<Check>(&[before.clone(), epoch(60, &[]), epoch(120, &[("echo", 1), ("other", 1)])]);
     assert!(back.firing.is_empty());
     assert_eq!(back.standing(&echo()), Standing::Clear);
 }

@@ -8,9 +8,7 @@ use super::ask_one::{Missed, ask_one};
 use super::lanes::Lanes;
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{
-    Account, AccountDetails, AccountLimits, Answer, Endpoint, Limits, Snapshot,
-};
+use crate::snapshot::{Account, AccountDetails, AccountLimits, Answer, Endpoint, Limits, Snapshot};
 use crate::text::Name;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, HashMap};
@@ -99,9 +97,8 @@ pub(super) fn choose(
         }
     }
     let details = wants_details(plan);
-    let known = |id: &Name| {
-        cache.described.get(id).is_some_and(|described| !details || described.details.is_some())
-    };
+    let known =
+        |id: &Name| cache.described.get(id).is_some_and(|described| !details || described.details.is_some());
     let new = |id: &Name| loaded.contains_key(id) && !known(id);
     let keys = snapshot.accounts.keys().filter(|id| (details || is_key(id)) && (!late || new(id)));
     let keys = keys.cloned().collect();
@@ -109,7 +106,8 @@ pub(super) fn choose(
     for id in due(cache, snapshot, keys, known) {
         let mut servers: Vec<Name> = loaded.get(&id).cloned().unwrap_or_default();
         servers.truncate(TRIES);
-        let bytes = cache.described.get(&id).map_or(DETAIL_BYTES, |described| described.bytes.max(DETAIL_BYTES));
+        let bytes =
+            cache.described.get(&id).map_or(DETAIL_BYTES, |described| described.bytes.max(DETAIL_BYTES));
         groups.entry(servers.first().cloned()).or_default().push((id, servers, bytes));
     }
     groups.into_values().collect()
@@ -192,7 +190,10 @@ pub(super) fn note_undescribed(snapshot: &mut Snapshot) {
     let why = if unread > 0 {
         format!("imports and exports of {} were not read yet", accounts(unread))
     } else if omitted > 0 {
-        format!("{} more imports or exports than are kept", if omitted == 1 { "1 account has".into() } else { format!("{omitted} accounts have") })
+        format!(
+            "{} more imports or exports than are kept",
+            if omitted == 1 { "1 account has".into() } else { format!("{omitted} accounts have") }
+        )
     } else if snapshot.only_used_accounts {
         "accounts without clients are not listed, because there are too many".into()
     } else {

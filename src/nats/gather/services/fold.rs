@@ -1,10 +1,10 @@
 //! The instances of one account on one server, page by page.
 
 use super::SERVICES;
+use crate::nats::gather::Plan;
 use crate::nats::gather::ask_one::{Missed, ask_one};
 use crate::nats::gather::lanes::{BUDGET, Lanes};
 use crate::nats::gather::tally::Tally;
-use crate::nats::gather::Plan;
 use crate::nats::inbox::Inbox;
 use crate::snapshot::{Answer, Library, Service, ServiceConnection};
 use crate::text::{Name, TEXT_BYTES, bounded};
@@ -272,12 +272,31 @@ mod tests {
     fn instances_are_told_by_their_own_subscriptions() {
         let mut fold = Fold::default();
         let server = Name::from("n1");
-        fold.add(&server, &connection(1, "1.0", &[
-            "$SRV.PING", "$SRV.PING.echo", "$SRV.PING.echo.A", "$SRV.PING.echo.A", "$SRV.PING.echo.B",
-            "$SRV.INFO.echo.A", "$SRV.PING.*.C", "$SRV.PING.x.*", "$SRV.PING.x.y.z", ">", "$SRV.PING..D",
-        ]));
+        fold.add(
+            &server,
+            &connection(
+                1,
+                "1.0",
+                &[
+                    "$SRV.PING",
+                    "$SRV.PING.echo",
+                    "$SRV.PING.echo.A",
+                    "$SRV.PING.echo.A",
+                    "$SRV.PING.echo.B",
+                    "$SRV.INFO.echo.A",
+                    "$SRV.PING.*.C",
+                    "$SRV.PING.x.*",
+                    "$SRV.PING.x.y.z",
+                    ">",
+                    "$SRV.PING..D",
+                ],
+            ),
+        );
         fold.add(&server, &connection(2, "2.0", &["$SRV.PING.echo.E", "$SRV.PING.other.F"]));
-        fold.add(&server, &Connection { kind: "Leafnode".into(), ..connection(3, "", &["$SRV.PING.echo.G"]) });
+        fold.add(
+            &server,
+            &Connection { kind: "Leafnode".into(), ..connection(3, "", &["$SRV.PING.echo.G"]) },
+        );
         let counts: Vec<(&str, u64, u64)> = fold
             .services
             .iter()
