@@ -8,6 +8,8 @@ mod expectations;
 mod ids;
 #[cfg(test)]
 mod servers;
+#[cfg(test)]
+pub(crate) mod tenants;
 
 use super::{RETIRED, catalogue, find};
 use crate::check::{
@@ -27,6 +29,7 @@ use serde_json::{Value, json};
 use servers::{Servers, any_servers};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
+use tenants::{Tenants, any_tenants};
 
 /// Judges a snapshot with default thresholds.
 pub(crate) fn judge<R: Rule>(now: &Snapshot) -> Judgement {
@@ -275,8 +278,17 @@ fn a_healthy_system_gives_nothing() {
     }
 }
 
-const ASKED: [Endpoint; 5] =
-    [Endpoint::Varz, Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Accountz, Endpoint::Events];
+const ASKED: [Endpoint; 9] = [
+    Endpoint::Varz,
+    Endpoint::Connz,
+    Endpoint::AccountStatz,
+    Endpoint::Accountz,
+    Endpoint::Events,
+    Endpoint::Subsz,
+    Endpoint::AccountDetails,
+    Endpoint::Services,
+    Endpoint::Interest,
+];
 const SERVERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 const MANY: u64 = 1 << 62;
 
@@ -325,6 +337,7 @@ struct World {
     system_account: usize,
     blindness: Blindness,
     told: Servers,
+    tenants: Tenants,
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -401,9 +414,9 @@ prop_compose! {
         groups in prop::collection::vec(any_group(), 0..8),
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
-        (blindness, told) in (any_blindness(), any_servers()),
+        (blindness, told, tenants) in (any_blindness(), any_servers(), any_tenants()),
     ) -> World {
-        World { second, servers, accounts, groups, gone, system_account, blindness, told }
+        World { second, servers, accounts, groups, gone, system_account, blindness, told, tenants }
     }
 }
 
@@ -502,6 +515,8 @@ impl World {
             }
         }
         self.told.boot(&mut snapshot);
+        let ids: Vec<Name> = self.accounts.iter().map(|account| account.id.as_str().into()).collect();
+        self.tenants.settle(&mut snapshot, &ids, lost);
         self.blindness.blind(&mut snapshot);
         snapshot
     }

@@ -54,7 +54,7 @@ pub use missing::Missing;
 pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
 pub use server::{Server, Version};
-pub use services::{Library, Service, ServiceConnection, Services};
+pub use services::{Library, Service, ServiceConnection, Services, service_of};
 pub use subject::{covers, overlaps};
 pub use vars::{JetStreamVars, ServerVars};
 

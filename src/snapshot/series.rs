@@ -24,6 +24,8 @@ pub enum Series {
     AccountBytes,
     /// Those of them that went through gateways (2.11), by account and server.
     AccountGatewayBytes,
+    /// Instances of a service, by service, account and server.
+    ServiceInstances,
 }
 
 /// How values of a series belong together.
@@ -61,6 +63,8 @@ impl Series {
     pub const fn kind(self) -> Kind {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => Kind::Gauge,
+            // Not compared with each other: what is asked is when they were seen last.
+            Self::ServiceInstances => Kind::Counter,
             Self::ServerStarts | Self::AccountBytes | Self::AccountGatewayBytes => Kind::Counter,
         }
     }
@@ -70,7 +74,7 @@ impl Series {
     const fn most(self) -> usize {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => 60,
-            Self::ServerStarts => 2,
+            Self::ServerStarts | Self::ServiceInstances => 2,
             Self::AccountBytes | Self::AccountGatewayBytes => 12,
         }
     }
@@ -91,6 +95,7 @@ impl Series {
             }),
             Self::ServerSubscriptions => servers(|server| Some(server.fold.as_ref()?.subscriptions)),
             Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
+            Self::ServiceInstances => services(snapshot),
             Self::AccountBytes => accounts(snapshot, |traffic| traffic.bytes),
             Self::AccountGatewayBytes => accounts(snapshot, |traffic| traffic.gateway_bytes),
         }
@@ -104,6 +109,18 @@ fn accounts(snapshot: &Snapshot, value: fn(&super::Traffic) -> u64) -> Vec<Readi
             key: account.id.clone(),
             boot: server.clone(),
             value: value(traffic),
+        })
+    });
+    each.collect()
+}
+
+fn services(snapshot: &Snapshot) -> Vec<Reading> {
+    let each = snapshot.services.iter().flat_map(|((account, name), service)| {
+        let key = super::services::key(account, name);
+        service.servers.iter().map(move |(server, count)| Reading {
+            key: key.clone(),
+            boot: server.clone(),
+            value: *count,
         })
     });
     each.collect()

@@ -79,7 +79,8 @@ async fn who_says_that_it_ends_has_not_crashed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agents_own_server_is_judged_although_the_connection_was_lost() {
     let mut cluster = three().await;
-    let findings = crate::support::Findings::subscribe_at(&cluster, 1, "SYS/admin", "insights.checks.>").await;
+    let findings =
+        crate::support::Findings::subscribe_at(&cluster, 1, "SYS/admin", "insights.checks.>").await;
     let mut watched = Watched::start(&cluster, CONFIG).await;
     watched.findings = findings;
     watched.epoch(|e| e["servers"]["responded"] == 3).await;
