@@ -4,6 +4,8 @@
 mod blindness;
 #[cfg(test)]
 mod expectations;
+#[cfg(test)]
+mod health;
 
 use super::{RETIRED, catalogue, find};
 use crate::check::{
@@ -18,6 +20,7 @@ use crate::snapshot::{
 use crate::text::{Name, digest_hex};
 use blindness::{Blindness, any_blindness};
 use data_encoding::BASE64URL_NOPAD;
+use health::{AnyHealth, any_health};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,8 +252,15 @@ fn a_healthy_system_gives_nothing() {
     }
 }
 
-const ASKED: [Endpoint; 5] =
-    [Endpoint::Varz, Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Accountz, Endpoint::Events];
+const ASKED: [Endpoint; 7] = [
+    Endpoint::Varz,
+    Endpoint::Connz,
+    Endpoint::AccountStatz,
+    Endpoint::Accountz,
+    Endpoint::Events,
+    Endpoint::Healthz,
+    Endpoint::Closed,
+];
 const SERVERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 const MANY: u64 = 1 << 62;
 
@@ -298,6 +308,7 @@ struct World {
     gone: Vec<bool>,
     system_account: usize,
     blindness: Blindness,
+    health: (Vec<AnyHealth>, bool),
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -375,8 +386,9 @@ prop_compose! {
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
         blindness in any_blindness(),
+        health in any_health(),
     ) -> World {
-        World { second, servers, accounts, groups, gone, system_account, blindness }
+        World { second, servers, accounts, groups, gone, system_account, blindness, health }
     }
 }
 
@@ -437,6 +449,8 @@ impl World {
             entry.events.refused_subscriptions = account.refused;
             entry.servers.values_mut().for_each(|on| on.subscriptions = account.subscriptions);
         }
+        let ids: Vec<String> = self.accounts.iter().map(|account| account.id.clone()).collect();
+        system = health::tell(system, &self.health, &ids);
         for (slot, _) in SERVERS.iter().zip(&self.gone).filter(|(_, gone)| **gone) {
             system = system.gone(slot);
         }
@@ -469,7 +483,14 @@ impl World {
                 }
                 Endpoint::AccountStatz => snapshot.accounts.values_mut().for_each(|account| {
                     account.servers.remove(&id);
+                    account.slow_consumers.remove(&id);
                 }),
+                Endpoint::Healthz => {
+                    snapshot.servers.get_mut(&id).into_iter().for_each(|server| server.health = None);
+                }
+                Endpoint::Closed => {
+                    snapshot.servers.get_mut(&id).into_iter().for_each(|server| server.closed = None);
+                }
                 _ => {}
             }
         }
@@ -528,11 +549,15 @@ proptest! {
     }
 
     #[test]
-    fn fewer_answers_never_make_anything_fire_or_clear(world in any_world(), lost in any_losses()) {
-        let (full, partial) = (world.snapshot(&[]), world.snapshot(&lost));
+    fn fewer_answers_never_make_anything_fire_or_clear(
+        world in any_world(), before in any_world(), lost in any_losses(),
+    ) {
+        let (full, partial, before) = (world.snapshot(&[]), world.snapshot(&lost), before.snapshot(&[]));
+        let before = Some(&before).filter(|before| before.taken_at < full.taken_at);
         for entry in catalogue() {
             let id = entry.meta.id;
-            let (full, judged) = (judge_default(entry, &full), judge_default(entry, &partial));
+            let judge = |now: &Snapshot| judge_entry(entry, now, before, &[], &Settings::default());
+            let (full, judged) = (judge(&full), judge(&partial));
             for (entity, _) in &judged.firing {
                 let before = full.firing.iter().any(|(other, _)| same(other, entity));
                 prop_assert!(before, "{id} fires for {entity:?} because answers are missing");
@@ -573,8 +598,12 @@ fn arbitrary_snapshots_provoke_every_check() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut silent: BTreeSet<&str> = catalogue().map(|entry| entry.meta.id).collect();
     for _ in 0..500 {
-        let snapshot = any_world().new_tree(&mut runner).unwrap().current().snapshot(&[]);
-        silent.retain(|id| judge_default(find(id).unwrap(), &snapshot).firing.is_empty());
+        let mut any = || any_world().new_tree(&mut runner).unwrap().current().snapshot(&[]);
+        let (before, snapshot) = (any(), any());
+        silent.retain(|id| {
+            let entry = find(id).unwrap();
+            judge_entry(entry, &snapshot, Some(&before), &[], &Settings::default()).firing.is_empty()
+        });
         if silent.is_empty() {
             return;
         }

@@ -14,6 +14,7 @@ mod account;
 mod budget;
 mod fold;
 mod keep;
+mod stalled;
 mod user;
 mod users;
 
@@ -21,6 +22,7 @@ pub(crate) use account::share_of;
 pub use account::{AccountFold, OwnLimit, ShareDetails, TopConnection};
 pub use budget::Budget;
 pub use fold::{ConnectionFold, Folded, Owner};
+pub use stalled::{StalledReader, StalledReaders};
 pub(crate) use user::{HIDDEN, TOKEN, UNAUTHENTICATED};
 pub use user::{SilentConnection, UserDetails};
 pub(crate) use users::shared;
@@ -112,6 +114,8 @@ pub struct ServerFold {
     pub addresses: TopCounter,
     /// The agent's own connections here, which are in none of the numbers above but in those of VARZ and STATZ.
     pub own: u64,
+    /// The readers that publishers had to wait for most often.
+    pub stalled: StalledReaders,
     /// The server's clock when it wrote the last page.
     pub now: Option<OffsetDateTime>,
 }

@@ -24,7 +24,8 @@ pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
 pub use closed::{Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource};
 pub use connections::{
     AccountFold, Budget, ConnectionFold, FoldRules, Folded, IdleAfter, Kinds, Login, OwnLimit, Owner,
-    PageSource, ServerFold, ShareDetails, SilentConnection, TopConnection, UserDetails, UserFold, Users,
+    PageSource, ServerFold, ShareDetails, SilentConnection, StalledReader, StalledReaders, TopConnection,
+    UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
@@ -39,7 +40,7 @@ pub use missing::Missing;
 pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
 pub use server::{Server, Version};
-pub use vars::{JetStreamVars, ServerVars};
+pub use vars::{ByKind, JetStreamVars, ServerVars};
 
 use crate::text::Name;
 use std::collections::BTreeMap;

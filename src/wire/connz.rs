@@ -82,6 +82,10 @@ pub struct Connection<'a> {
     pub in_msgs: i64,
     /// Messages to the client.
     pub out_msgs: i64,
+    /// How often a publisher had to wait for this reader (2.12).
+    pub stalls: i64,
+    /// Bytes that wait for it.
+    pub pending_bytes: i64,
     /// How many subscriptions it has.
     pub subscriptions: u64,
     /// Client's name.

@@ -170,6 +170,10 @@ impl ConnectionFold {
             let idle_after = (rules.idle_after)(login);
             account.users.insert(&NewUser { id: &user_id, name, idle_after })
         });
+        if connection.stalls > 0 {
+            let user = account.users.at(index(user_index)).map_or(&*user_id, UserFold::label);
+            on_server.stalled.offer(connection, (&account_id, user));
+        }
         let silent = client.idle().filter(|idle| *idle > account.users.idle_after_at(user_index));
         let is_silent = u32::from(silent.is_some());
         account.silent += u64::from(is_silent);
