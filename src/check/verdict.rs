@@ -166,6 +166,11 @@ impl Entity {
         Self::of_account(EntityType::Connection, account, account_name, what)
     }
 
+    /// Connections that never got as far as an account, and have something in common.
+    pub fn connections_of_nobody(what: &Name) -> Self {
+        Self { name: Some(what.clone()), ..Self::bare(EntityType::Connection, what.clone()) }
+    }
+
     fn of_account(kind: EntityType, account: &str, account_name: Option<&Name>, id: &Name) -> Self {
         Self {
             name: Some(id.clone()),

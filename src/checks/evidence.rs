@@ -1,5 +1,8 @@
 //! Shapes of evidence that several checks share.
 
+pub(super) mod closed;
+pub(super) mod since;
+
 use crate::check::percent_of;
 use crate::snapshot::{
     AccountFold, Counted, Endpoint, Gap, Kinds, Server, Snapshot, SubscriptionShape, TopConnection,

@@ -5,6 +5,8 @@ mod blindness;
 #[cfg(test)]
 mod expectations;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod ids;
 #[cfg(test)]
 mod servers;
@@ -24,6 +26,7 @@ use crate::snapshot::{
 use crate::text::{Name, digest_hex};
 use blindness::{Blindness, any_blindness};
 use data_encoding::BASE64URL_NOPAD;
+use health::{AnyHealth, any_health};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use servers::{Servers, any_servers};
@@ -278,7 +281,7 @@ fn a_healthy_system_gives_nothing() {
     }
 }
 
-const ASKED: [Endpoint; 9] = [
+const ASKED: [Endpoint; 11] = [
     Endpoint::Varz,
     Endpoint::Connz,
     Endpoint::AccountStatz,
@@ -288,6 +291,8 @@ const ASKED: [Endpoint; 9] = [
     Endpoint::AccountDetails,
     Endpoint::Services,
     Endpoint::Interest,
+    Endpoint::Healthz,
+    Endpoint::Closed,
 ];
 const SERVERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 const MANY: u64 = 1 << 62;
@@ -338,6 +343,7 @@ struct World {
     blindness: Blindness,
     told: Servers,
     tenants: Tenants,
+    health: (Vec<AnyHealth>, bool),
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -414,9 +420,9 @@ prop_compose! {
         groups in prop::collection::vec(any_group(), 0..8),
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
-        (blindness, told, tenants) in (any_blindness(), any_servers(), any_tenants()),
+        ((blindness, health), told, tenants) in ((any_blindness(), any_health()), any_servers(), any_tenants()),
     ) -> World {
-        World { second, servers, accounts, groups, gone, system_account, blindness, told, tenants }
+        World { second, servers, accounts, groups, gone, system_account, blindness, told, tenants, health }
     }
 }
 
@@ -478,6 +484,8 @@ impl World {
             entry.events.refused_subscriptions = account.refused;
             entry.servers.values_mut().for_each(|on| on.subscriptions = account.subscriptions);
         }
+        let ids: Vec<String> = self.accounts.iter().map(|account| account.id.clone()).collect();
+        system = health::tell(system, &self.health, &ids);
         for (slot, _) in SERVERS.iter().zip(&self.gone).filter(|(_, gone)| **gone) {
             system = system.gone(slot);
         }
@@ -510,7 +518,14 @@ impl World {
                 }
                 Endpoint::AccountStatz => snapshot.accounts.values_mut().for_each(|account| {
                     account.servers.remove(&id);
+                    account.slow_consumers.remove(&id);
                 }),
+                Endpoint::Healthz => {
+                    snapshot.servers.get_mut(&id).into_iter().for_each(|server| server.health = None);
+                }
+                Endpoint::Closed => {
+                    snapshot.servers.get_mut(&id).into_iter().for_each(|server| server.closed = None);
+                }
                 _ => {}
             }
         }

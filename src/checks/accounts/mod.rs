@@ -3,6 +3,7 @@
 use crate::check::Entry;
 
 mod accounts_001;
+mod accounts_002;
 mod accounts_003;
 mod accounts_004;
 mod accounts_005;
@@ -13,6 +14,7 @@ mod shares;
 /// In the order of their ids.
 pub const CHECKS: &[Entry] = &[
     Entry::of::<accounts_001::ConnectionLimit>(),
+    Entry::of::<accounts_002::AccountSlowConsumers>(),
     Entry::of::<accounts_003::InactiveImport>(),
     Entry::of::<accounts_004::OrphanedExport>(),
     Entry::of::<accounts_005::NoInterest>(),

@@ -115,6 +115,7 @@ impl Gatherer {
         let (vars, ()) = tokio::join!(ask_vars, ask_accounts);
         let vars = self.settle(snapshot, vars);
         self.take_vars(snapshot, vars);
+        snapshot.coverage.used_accounts_only |= only_used;
         if only_used {
             snapshot.only_used_accounts = true;
             counts.ask_used(&self.inbox, plan, &snapshot.servers, &mut sizes).await;

@@ -178,6 +178,10 @@ impl ConnectionFold {
             let thresholds = (rules.thresholds)(login);
             account.users.insert(&NewUser { id: &user_id, name, thresholds })
         });
+        if connection.stalls > 0 {
+            let user = account.users.at(index(user_index)).map_or(&*user_id, UserFold::label);
+            on_server.stalled.offer(connection, (&account_id, user));
+        }
         let thresholds = account.users.thresholds_at(user_index);
         let silent = client.idle().filter(|idle| *idle > thresholds.idle_after);
         let slow = milliseconds_or_more(&connection.rtt).filter(|rtt| *rtt > thresholds.rtt_above);
