@@ -97,6 +97,12 @@ impl Entity {
         }
     }
 
+    /// Servers of a cluster, whichever they are: what all of them show because of one.
+    pub fn servers_of(cluster: &Name) -> Self {
+        let id = Name::from(format!("{cluster}/*"));
+        Self { name: Some(id.clone()), cluster: Some(cluster.clone()), ..Self::bare(EntityType::Server, id) }
+    }
+
     /// A user of an account.
     pub fn user(account: &str, account_name: Option<&Name>, user: &str, user_name: Option<&Name>) -> Self {
         let user = Name::from(user);

@@ -1,6 +1,6 @@
 //! Numbers that checks follow over the window of the history.
 
-use super::{Server, Snapshot};
+use super::{Answer, Endpoint, Server, Snapshot};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -85,7 +85,7 @@ impl Series {
             let read = move |server: &Server| {
                 Some(Reading { key: server.key(), boot: server.id.clone(), value: value(server)? })
             };
-            snapshot.servers.values().filter_map(read).collect()
+            snapshot.servers.values().filter_map(read).collect::<Vec<_>>()
         };
         match self {
             Self::ServerConnections => servers(|server| Some(server.vars.as_ref()?.connections)),
@@ -93,7 +93,14 @@ impl Series {
                 let vars = server.vars.as_ref()?;
                 Some((vars.cpu * 10.0 / vars.cores.max(1) as f64) as u64)
             }),
-            Self::ServerSubscriptions => servers(|server| Some(server.fold.as_ref()?.subscriptions)),
+            // A part of its connections would look like a loss, and then like growth.
+            Self::ServerSubscriptions => {
+                let mut readings = servers(|server| Some(server.fold.as_ref()?.subscriptions));
+                let whole =
+                    |id: &Name| snapshot.coverage.answer(Endpoint::Connz, id) == Some(&Answer::Complete);
+                readings.retain(|reading| whole(&reading.boot));
+                readings
+            }
             Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
             Self::ServiceInstances => services(snapshot),
             Self::AccountBytes => accounts(snapshot, |traffic| traffic.bytes),

@@ -2,5 +2,13 @@
 
 use crate::check::Entry;
 
+mod opt_sys_011;
+mod opt_sys_012;
+mod opt_sys_022;
+
 /// The checks of this family, in order.
-pub const CHECKS: &[Entry] = &[];
+pub const CHECKS: &[Entry] = &[
+    Entry::of::<opt_sys_011::FanOutAnomaly>(),
+    Entry::of::<opt_sys_012::SubscriptionChurn>(),
+    Entry::of::<opt_sys_022::SubscriptionGrowth>(),
+];
