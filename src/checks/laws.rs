@@ -4,6 +4,8 @@
 mod blindness;
 #[cfg(test)]
 mod expectations;
+#[cfg(test)]
+mod links;
 
 use super::{RETIRED, catalogue, find};
 use crate::check::{
@@ -18,6 +20,7 @@ use crate::snapshot::{
 use crate::text::{Name, digest_hex};
 use blindness::{Blindness, any_blindness};
 use data_encoding::BASE64URL_NOPAD;
+use links::{Links, any_links};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,8 +252,17 @@ fn a_healthy_system_gives_nothing() {
     }
 }
 
-const ASKED: [Endpoint; 5] =
-    [Endpoint::Varz, Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Accountz, Endpoint::Events];
+const ASKED: [Endpoint; 9] = [
+    Endpoint::Varz,
+    Endpoint::Connz,
+    Endpoint::AccountStatz,
+    Endpoint::Accountz,
+    Endpoint::Events,
+    Endpoint::Routez,
+    Endpoint::Gatewayz,
+    Endpoint::GatewayAccounts,
+    Endpoint::Leafz,
+];
 const SERVERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 const MANY: u64 = 1 << 62;
 
@@ -298,6 +310,7 @@ struct World {
     gone: Vec<bool>,
     system_account: usize,
     blindness: Blindness,
+    links: Links,
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -375,8 +388,9 @@ prop_compose! {
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
         blindness in any_blindness(),
+        links in any_links(),
     ) -> World {
-        World { second, servers, accounts, groups, gone, system_account, blindness }
+        World { second, servers, accounts, groups, gone, system_account, blindness, links }
     }
 }
 
@@ -473,6 +487,7 @@ impl World {
                 _ => {}
             }
         }
+        self.links.link(&mut snapshot, lost);
         self.blindness.blind(&mut snapshot);
         snapshot
     }
@@ -573,8 +588,10 @@ fn arbitrary_snapshots_provoke_every_check() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut silent: BTreeSet<&str> = catalogue().map(|entry| entry.meta.id).collect();
     for _ in 0..500 {
-        let snapshot = any_world().new_tree(&mut runner).unwrap().current().snapshot(&[]);
-        silent.retain(|id| judge_default(find(id).unwrap(), &snapshot).firing.is_empty());
+        let mut any = || any_world().new_tree(&mut runner).unwrap().current().snapshot(&[]);
+        let (before, now) = (any(), any());
+        let judged = |id| judge_entry(find(id).unwrap(), &now, Some(&before), &[], &Settings::default());
+        silent.retain(|id| judged(id).firing.is_empty());
         if silent.is_empty() {
             return;
         }

@@ -9,6 +9,7 @@ pub mod connection;
 mod evidence;
 pub mod idle;
 pub mod leafnode;
+mod links;
 pub mod placement;
 pub mod server;
 pub mod service;

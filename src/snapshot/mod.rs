@@ -35,7 +35,7 @@ pub use history::{History, Sample, Trend, difference};
 pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
 pub use missing::Missing;
 pub use pace::Pace;
-pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
+pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link};
 pub use server::{Server, Version};
 pub use vars::{JetStreamVars, ServerVars};
 

@@ -1,6 +1,6 @@
 //! Numbers that checks follow over the window of the history.
 
-use super::{Server, Snapshot};
+use super::{Account, Server, Snapshot};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,10 +20,14 @@ pub enum Series {
     ServerSubscriptions,
     /// The start of a server as Unix time in seconds, by its key: a point for every boot that was seen.
     ServerStarts,
-    /// Bytes that an account sent and received, through gateways and in all other ways, by account and server.
+    /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account. Only
+    /// of accounts of which something went through a gateway. What stands for the boot is the set of servers that told
+    /// it, so that a server that is started anew, or no longer lists the account, begins another track.
     AccountBytes,
-    /// Those of them that went through gateways (2.11), by account and server.
+    /// Those of them that went through gateways (2.11), by account and in the same way.
     AccountGatewayBytes,
+    /// The outbound gateways that were seen, by [`gateway_link`]; the value is always 1.
+    GatewayLinks,
 }
 
 /// How values of a series belong together.
@@ -61,7 +65,9 @@ impl Series {
     pub const fn kind(self) -> Kind {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => Kind::Gauge,
-            Self::ServerStarts | Self::AccountBytes | Self::AccountGatewayBytes => Kind::Counter,
+            Self::ServerStarts | Self::AccountBytes | Self::AccountGatewayBytes | Self::GatewayLinks => {
+                Kind::Counter
+            }
         }
     }
 
@@ -70,7 +76,7 @@ impl Series {
     const fn most(self) -> usize {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => 60,
-            Self::ServerStarts => 2,
+            Self::ServerStarts | Self::GatewayLinks => 2,
             Self::AccountBytes | Self::AccountGatewayBytes => 12,
         }
     }
@@ -91,22 +97,37 @@ impl Series {
             }),
             Self::ServerSubscriptions => servers(|server| Some(server.fold.as_ref()?.subscriptions)),
             Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
-            Self::AccountBytes => accounts(snapshot, |traffic| traffic.bytes),
-            Self::AccountGatewayBytes => accounts(snapshot, |traffic| traffic.gateway_bytes),
+            Self::AccountBytes => accounts(snapshot, |account| account.bytes),
+            Self::AccountGatewayBytes => accounts(snapshot, Account::gateway_bytes),
+            Self::GatewayLinks => gateway_links(snapshot),
         }
     }
 }
 
 /// Only what went through a gateway makes an account's traffic worth following.
-fn accounts(snapshot: &Snapshot, value: fn(&super::Traffic) -> u64) -> Vec<Reading> {
-    let each = snapshot.accounts.values().flat_map(|account| {
-        account.traffic.iter().map(move |(server, traffic)| Reading {
-            key: account.id.clone(),
-            boot: server.clone(),
-            value: value(traffic),
-        })
-    });
-    each.collect()
+fn accounts(snapshot: &Snapshot, value: fn(&Account) -> u64) -> Vec<Reading> {
+    let followed = snapshot.accounts.values().filter(|account| !account.traffic.is_empty());
+    let read = |account: &Account| Reading {
+        key: account.id.clone(),
+        boot: Name::from(format!("{:016x}", account.told_by)),
+        value: value(account),
+    };
+    followed.map(read).collect()
+}
+
+/// The key of a server's gateway to a remote cluster. No name of a server or a cluster has a line break.
+pub fn gateway_link(server: &Server, remote: &str) -> Name {
+    Name::from(format!("{}\n{remote}", server.key()))
+}
+
+fn gateway_links(snapshot: &Snapshot) -> Vec<Reading> {
+    let of = |server: &Server| -> Vec<Reading> {
+        let remotes = server.gateways.iter().flat_map(|gateways| gateways.outbound.keys());
+        let link =
+            |remote: &Name| Reading { key: gateway_link(server, remote), boot: server.id.clone(), value: 1 };
+        remotes.map(link).collect()
+    };
+    snapshot.servers.values().flat_map(of).collect()
 }
 
 /// The points of one key and one boot, the oldest first.

@@ -12,6 +12,7 @@ mod denials;
 mod events;
 mod every;
 mod follow_up;
+mod gateway_accounts;
 mod lanes;
 mod learnt;
 mod owners;
@@ -44,6 +45,7 @@ use accounts::AccountCache;
 pub use bystander::Bystander;
 use denials::Denials;
 use events::EventReader;
+use gateway_accounts::GatewayAccounts;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
 use owners::Owners;
@@ -115,6 +117,7 @@ pub struct Gatherer {
     roster: Roster,
     denials: Denials,
     accounts: AccountCache,
+    gateway_accounts: GatewayAccounts,
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
     learnt: Mutex<Learnt>,
@@ -145,6 +148,7 @@ impl Gatherer {
             roster: Roster::default(),
             denials: Denials::default(),
             accounts: AccountCache::default(),
+            gateway_accounts: GatewayAccounts::default(),
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
@@ -187,6 +191,7 @@ impl Gatherer {
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
         self.note_own_connection();
+        self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
         let (events, lost) = self.events.take_server_events();
@@ -219,6 +224,7 @@ impl Gatherer {
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = self.roster.ids();
         learnt.retain(&known);
+        self.gateway_accounts.retain(&known);
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
         self.count_strangers(&mut snapshot);
