@@ -20,9 +20,9 @@ pub enum Series {
     ServerSubscriptions,
     /// The start of a server as Unix time in seconds, by its key: a point for every boot that was seen.
     ServerStarts,
-    /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account. Only
-    /// of accounts of which something went through a gateway. What stands for the boot is the set of servers that told
-    /// it, so that a server that is started anew, or no longer lists the account, begins another track.
+    /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account, in a
+    /// system with gateways. What stands for the boot is the set of servers that told it, so that a server that is started
+    /// anew, or no longer lists the account, begins another track.
     AccountBytes,
     /// Those of them that went through gateways (2.11), by account and in the same way.
     AccountGatewayBytes,
@@ -104,9 +104,15 @@ impl Series {
     }
 }
 
-/// Only what went through a gateway makes an account's traffic worth following.
+/// What an account sends and receives is worth following only where there are gateways. It is followed before any of it went
+/// through one: what crosses first counts as well.
 fn accounts(snapshot: &Snapshot, value: fn(&Account) -> u64) -> Vec<Reading> {
-    let followed = snapshot.accounts.values().filter(|account| !account.traffic.is_empty());
+    let mut vars = snapshot.servers.values().filter_map(|server| server.vars.as_ref());
+    let mut accounts = snapshot.accounts.values();
+    if vars.all(|vars| vars.gateways.is_none()) && accounts.all(|account| account.traffic.is_empty()) {
+        return Vec::new();
+    }
+    let followed = snapshot.accounts.values().filter(|account| account.bytes > 0);
     let read = |account: &Account| Reading {
         key: account.id.clone(),
         boot: Name::from(format!("{:016x}", account.told_by)),

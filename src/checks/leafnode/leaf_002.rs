@@ -65,9 +65,10 @@ impl Rule for HighLeafRtt {
         why: "Every request across the link takes at least a round trip, and one to JetStream in the hub several. A long \
               way is natural where the leafnode is far away; on a short way it tells of a line that is full or loses \
               packets, or of a server that is too busy to answer.\n\n\
-              Both ends measure the round trip with the pings that they send, by default every two minutes: the value may \
-              be that old. It is 0 until the first ping was answered, which is not measured. Where both ends belong to \
-              this system, what the hub tells is taken.",
+              A hub measures the round trip when the leafnode connects, and then once an hour as long as it hears the \
+              leafnode's own pings: the value may be that old, and a line that has become fast again shows so after a \
+              reconnect. What the leafnode measures is newer, but most often only its hub belongs to this system; where \
+              both do, what the hub tells is taken. 0 stands for what has not been measured.",
         remedy: &[
             "Compare with `ping` between the two hosts: if that is as slow it is the network, otherwise one of the servers.",
             "Connect the leafnode to the hub that is nearest to it.",

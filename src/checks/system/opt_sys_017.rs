@@ -74,9 +74,10 @@ impl Rule for LeafAutoCompression {
               leafnodes cost the hub most processor time for each byte, and a level changes while it is in use when the \
               round trip does. `s2_uncompressed` frames and checks all data without making it smaller.\n\n\
               With a few leafnodes that is convenient. With many, one level that was chosen makes the hub's load \
-              predictable.\n\n\
-              What is configured cannot be seen from outside: a configuration that names `s2_uncompressed`, or different \
-              levels for different leafnodes, looks the same.",
+              predictable. Each end chooses the level of what it sends, whatever the other one is configured to: what a hub \
+              tells is its own choice.\n\n\
+              What is configured cannot be seen from outside: a configuration that names `s2_uncompressed`, or one with \
+              `accept`, which follows what each leafnode names, looks the same.",
         remedy: &[
             "Set `compression: s2_fast` in the `leafnodes` block of the hub, or `off` where all leafnodes are near, and \
              watch its processor use.",
