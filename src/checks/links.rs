@@ -199,7 +199,7 @@ const NAMED: usize = 20;
 /// The first verdicts of each account by the leaf's name, so that the same ones stay. The evidence of each tells how many
 /// there are.
 pub(super) fn named<T>(
-    found: Vec<(Leafnode<'_>, T)>,
+    found: &[(Leafnode<'_>, T)],
     verdict: impl Fn(&Leafnode<'_>, &T, u64) -> Verdict,
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::new();

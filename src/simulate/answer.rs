@@ -98,6 +98,9 @@ impl World {
                 return Some((Bytes::from(text), false));
             }
             Endpoint::Varz => self.varz(server, moment),
+            Endpoint::Routez => self.routez(server, moment),
+            Endpoint::Gatewayz => self.gatewayz(server, moment, options),
+            Endpoint::Leafz => self.leafz(server, moment),
             Endpoint::Accountz => self.accountz(server, moment, options),
             Endpoint::Healthz => self.envelope(server, moment, "{\"status\":\"ok\",\"status_code\":200}"),
             Endpoint::AccountStatz

@@ -11,6 +11,7 @@ mod connz;
 mod expected;
 mod fault;
 mod layout;
+mod links;
 mod pages;
 mod plant;
 mod planting;

@@ -14,7 +14,7 @@ const FLAGS: &str = "{\"js_ack_fc_v2\":false,\"js_api_reply_v2\":false,\"js_raft
 /// Where streams are stored, which VARZ alone tells.
 const STORE: &str = "\"store_dir\":\"/data/jetstream\",";
 /// Connections of a route: a pool of three, and one for the system account (2.10 and later).
-const ROUTE_POOL: usize = 4;
+pub(super) const ROUTE_POOL: usize = 4;
 
 /// A text in JSON.
 pub(super) fn quoted(text: &str) -> String {

@@ -20,6 +20,12 @@ pub enum Endpoint {
     Idz,
     /// Health.
     Healthz,
+    /// Routes.
+    Routez,
+    /// Gateways, with their accounts if that is asked for.
+    Gatewayz,
+    /// Leafnodes.
+    Leafz,
 }
 
 impl Endpoint {
@@ -33,6 +39,9 @@ impl Endpoint {
             Self::AccountStatz => "STATZ",
             Self::Idz => "IDZ",
             Self::Healthz => "HEALTHZ",
+            Self::Routez => "ROUTEZ",
+            Self::Gatewayz => "GATEWAYZ",
+            Self::Leafz => "LEAFZ",
         }
     }
 }
@@ -57,8 +66,31 @@ pub(super) struct Options {
     pub(super) user: String,
     pub(super) cid: u64,
     pub(super) account: String,
+    #[serde(deserialize_with = "list_or_flag")]
     pub(super) accounts: Vec<String>,
     pub(super) include_unused: bool,
+    /// What GATEWAYZ calls `accounts`, which is a list elsewhere.
+    #[serde(skip)]
+    pub(super) with_accounts: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListOrFlag {
+    List(Vec<String>),
+    Flag(#[allow(dead_code)] bool),
+}
+
+fn list_or_flag<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Ok(match ListOrFlag::deserialize(deserializer)? {
+        ListOrFlag::List(list) => list,
+        ListOrFlag::Flag(_) => Vec::new(),
+    })
+}
+
+/// Whether the options of GATEWAYZ ask for accounts.
+fn asks_accounts(body: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body["accounts"] == true)
 }
 
 /// A question, and who answers it.
@@ -92,6 +124,9 @@ impl World {
             [] => Ok(Options::default()),
             body => serde_json::from_slice::<Options>(body).map_err(|error| error.to_string()),
         };
+        if let (Ok(options), true) = (&mut options, subject.ends_with(".GATEWAYZ")) {
+            options.with_accounts = asks_accounts(body);
+        }
         let tokens: Vec<&str> = subject.split('.').collect();
         let (endpoint, whose) = match tokens[..] {
             ["$SYS", "REQ", "SERVER", "PING"] => (Endpoint::Statsz, "PING"),
@@ -103,6 +138,9 @@ impl World {
                     "ACCOUNTZ" => Endpoint::Accountz,
                     "IDZ" => Endpoint::Idz,
                     "HEALTHZ" => Endpoint::Healthz,
+                    "ROUTEZ" => Endpoint::Routez,
+                    "GATEWAYZ" => Endpoint::Gatewayz,
+                    "LEAFZ" => Endpoint::Leafz,
                     _ => return None,
                 };
                 (endpoint, whose)

@@ -1,18 +1,32 @@
-//! Leafnodes: LEAF_002, LEAF_003, OPT_SYS_006, OPT_SYS_017.
+//! Leafnodes: LEAF_001, LEAF_002, LEAF_003, OPT_SYS_006, OPT_SYS_017.
 
 use crate::proxy::Proxy;
 use crate::support::watched::Watched;
-use crate::support::{Account, Builder, Cluster};
+use crate::support::{Account, Builder, Cluster, server_of_version};
 use crate::{PINGS, ended, found, is_about};
 use async_nats::ConnectOptions;
 use insights_agent::demo::ports::free_port;
 use insights_agent::demo::server::{Server, find_binary};
 use insights_agent::demo::topology::{Access, FileAccount, FileUser, ServerConf};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// A leaf server that logs in to `hub` once for each of these users of accounts of the hub, from an account of its own each.
 async fn leaf(cluster: &Cluster, name: &str, hub: u16, logins: &[&str], compression: &str) -> (Server, u16) {
+    let binary = find_binary(None).unwrap();
+    leaf_of(&binary, cluster, (name, ""), hub, logins, compression).await
+}
+
+/// The same of another version, with more lines in its configuration.
+async fn leaf_of(
+    binary: &Path,
+    cluster: &Cluster,
+    (name, extra): (&str, &str),
+    hub: u16,
+    logins: &[&str],
+    compression: &str,
+) -> (Server, u16) {
     let local = |n: usize| format!("L{n}");
     let account = |name: String| {
         let user = FileUser { user: name.to_lowercase(), password: "pw".into(), ..FileUser::default() };
@@ -23,7 +37,7 @@ async fn leaf(cluster: &Cluster, name: &str, hub: u16, logins: &[&str], compress
     let port = free_port().unwrap();
     let mut conf =
         ServerConf::new(name, port.into(), Access::File { system_account: "LEAFSYS".into(), accounts });
-    conf.extra = PINGS.to_owned() + "leafnodes { remotes: [\n";
+    conf.extra = PINGS.to_owned() + extra + "leafnodes { remotes: [\n";
     for (n, login) in logins.iter().enumerate() {
         let (user, password) = cluster.password(login);
         conf.extra += &format!(
@@ -34,7 +48,7 @@ async fn leaf(cluster: &Cluster, name: &str, hub: u16, logins: &[&str], compress
     conf.extra += "] }\n";
     let file = cluster.dir().join(format!("{name}.conf"));
     std::fs::write(&file, conf.to_string()).unwrap();
-    let mut server = Server::spawn(&find_binary(None).unwrap(), name, &file, cluster.dir()).unwrap();
+    let mut server = Server::spawn(binary, name, &file, cluster.dir()).unwrap();
     server.wait_ready(Duration::from_secs(20)).await.unwrap();
     (server, port)
 }
@@ -101,11 +115,13 @@ async fn leafnodes_that_are_far_uncompressed_and_busy_are_found_and_end_with_the
     // A hub that hears the pings of a leafnode sends none itself for an hour: it measures when the leafnode connects.
     proxy.delay(Duration::ZERO);
     proxy.cut();
-    proxy.mend();
     ended(&mut watched, "LEAF_002", "far").await;
+    watched.findings.forget();
+    proxy.mend();
     drop((subscriptions, client, busy, plain));
     ended(&mut watched, "LEAF_003", "busy").await;
     ended(&mut watched, "OPT_SYS_006", "plain").await;
+    assert!(!watched.findings.history().iter().any(|m| m.check() == "LEAF_002" && m.status() == "firing"));
     drop(far);
     watched.check_everything_published();
 }
@@ -139,5 +155,25 @@ async fn a_hub_of_many_leafnodes_with_compression_by_round_trip_is_found_until_o
     cluster.restart(0).await;
     ended(&mut watched, "OPT_SYS_017", "n1").await;
     drop(server);
+    watched.check_everything_published();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_with_a_space_is_found_until_it_is_gone() {
+    let (builder, port) = hub(Cluster::config(1).account(Account::new("EDGE").user("edge")));
+    let cluster = builder.start().await;
+    let mut watched = Watched::start(&cluster, "").await;
+    // The last version that starts with such a name. With a cluster of its own it is no cluster's name, and accepted.
+    let own = format!("cluster {{ name: edge, listen: \"127.0.0.1:{}\" }}\n", free_port().unwrap());
+    let old = server_of_version("2.10.26");
+    let (server, _) = leaf_of(&old, &cluster, ("leaf a", &own), port, &["EDGE/edge"], "").await;
+    let json = found(&mut watched, "LEAF_001", "leaf a").await;
+    assert_eq!((&json["severity"], &json["entity"]["account"]), (&json!("warning"), &json!("EDGE")));
+    assert_eq!(json["summary"], "the name \"leaf a\" of a leafnode of account EDGE contains whitespace");
+    let evidence = &json["evidence"];
+    assert_eq!((&evidence["written"], &evidence["whitespace"]), (&json!("leaf a"), &json!(1)));
+    assert_eq!(evidence["connections"]["connections"], 1);
+    drop(server);
+    ended(&mut watched, "LEAF_001", "leaf a").await;
     watched.check_everything_published();
 }

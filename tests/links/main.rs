@@ -1,9 +1,8 @@
 //! What connects servers, on real systems: routes, gateways and leafnodes that are slow, full, missing or gone are found
 //! with what is told of them, and the findings end when that ends.
 //!
-//! Two states no server here can be brought to, and stand in unit tests with answers as servers write them: a leafnode
-//! whose name contains whitespace (LEAF_001; servers from 2.11.0 on do not start with one, hubs from 2.10.19 on refuse
-//! one) and a gateway in optimistic mode (OPT_PLACE_004; servers since 2.9 leave it at once).
+//! One state no server here can be brought to, and stands in unit tests with answers as servers write them: a gateway in
+//! optimistic mode (OPT_PLACE_004), which servers since 2.9 leave at once.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -40,7 +40,8 @@ fn routes_of_the_full_mesh_are_one_for_each_peer() {
             if !name.starts_with('s') {
                 expected.clear();
             }
-            (peers.sort_unstable(), expected.sort_unstable());
+            peers.sort_unstable();
+            expected.sort_unstable();
             assert_eq!(peers, expected, "{version} {name}");
             for route in routes {
                 // The pool came with 2.10, and names before that.

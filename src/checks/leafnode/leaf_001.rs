@@ -51,11 +51,11 @@ impl Rule for NameWithWhitespace {
         rule: "The name of a leafnode's server contains whitespace.",
         why: "The name of a server becomes a token of subjects and a word of the protocol between servers: one with a \
               space breaks both, and monitoring by name as well.\n\n\
-              From 2.11.0 on a server with such a name does not start. Without a cluster of its own, a leafnode gives \
-              its name as that of its cluster, and hubs from 2.10.19 on refuse a cluster's name with spaces. What is \
-              found here will therefore lose its hub, or not come back itself, at an upgrade.",
+              From 2.11.0 on a server with such a name does not start, so that the leafnode will not come back from an \
+              upgrade. Without a cluster of its own it also gives its name as that of its cluster, and hubs from 2.10.19 on \
+              refuse a cluster's name with spaces; one with a cluster is accepted by every hub (measured, to 2.15.1).",
         remedy: &[
-            "Give the leafnode a `server_name` without whitespace, and restart it, before it or its hub is upgraded.",
+            "Give the leafnode a `server_name` without whitespace, and restart it, before it is upgraded to 2.11 or later.",
         ],
         needs: &[Endpoint::Leafz],
         evidence_from: &[],
@@ -72,7 +72,9 @@ impl Rule for NameWithWhitespace {
             let whitespace = leafnode.label.chars().filter(|c| c.is_whitespace()).count() as u64;
             (whitespace > 0).then_some((leafnode, whitespace))
         });
-        named(bad.collect(), |leafnode, whitespace, all| verdict(context.now, leafnode, *whitespace, all))
+        named(&bad.collect::<Vec<_>>(), |leafnode, whitespace, all| {
+            verdict(context.now, leafnode, *whitespace, all)
+        })
     }
 }
 
@@ -88,7 +90,7 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, whitespace: u64, all: u64) -
             "Set `server_name` of leafnode \"{written}\" to a name without whitespace and restart it; its hub sees it \
              under the new name at once."
         ),
-        "Do so before the leafnode is upgraded to 2.11 or later, or its hub to 2.10.19 or later: they refuse such names."
+        "Do so before the leafnode is upgraded to 2.11 or later: with such a name it does not start there."
             .into(),
     ];
     let evidence = Evidence {

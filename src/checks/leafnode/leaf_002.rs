@@ -94,7 +94,9 @@ impl Rule for HighLeafRtt {
             let rtt = leafnode.connections.first()?.leaf.rtt.filter(|rtt| *rtt > most)?;
             Some((leafnode, (rtt, most)))
         });
-        named(slow.collect(), |leafnode, (rtt, most), all| verdict(now, leafnode, *rtt, *most, all))
+        named(&slow.collect::<Vec<_>>(), |leafnode, (rtt, most), all| {
+            verdict(now, leafnode, *rtt, *most, all)
+        })
     }
 }
 

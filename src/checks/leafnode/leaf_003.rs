@@ -103,7 +103,7 @@ impl Rule for ManyLeafSubscriptions {
         });
         let crowded: Vec<_> = crowded.collect();
         let before = context.previous.filter(|_| !crowded.is_empty()).map(most_before).unwrap_or_default();
-        named(crowded, |leafnode, found, all| {
+        named(&crowded, |leafnode, found, all| {
             let before = before.get(&(leafnode.account.clone(), leafnode.label.clone())).copied();
             verdict(now, leafnode, *found, before, all)
         })

@@ -150,7 +150,7 @@ mod tests {
     type Check = OptimisticGateway;
 
     /// An answer as servers write it, with these accounts and modes. No server since 2.9 was brought to say `Optimistic`.
-    fn told(accounts: Value) -> crate::snapshot::Gateways {
+    fn told(accounts: &Value) -> crate::snapshot::Gateways {
         let connection = json!({"cid": 8, "kind": "Gateway", "ip": "127.0.0.1", "port": 15_521, "rtt": "131µs",
             "uptime": "18s", "idle": "0s", "pending_bytes": 0, "subscriptions": 278, "name": "ID-w1"});
         let answer = json!({"server": {"name": "n1", "host": "h", "id": "ID-n1", "cluster": "east", "ver": "2.8.4",
@@ -167,7 +167,7 @@ mod tests {
         let mut system = System::of(3);
         system.add_server("w1", Some("west"));
         for server in servers {
-            system.server_mut(server).gateways = Some(told(json!(accounts)));
+            system.server_mut(server).gateways = Some(told(&json!(accounts)));
         }
         system
     }
@@ -203,7 +203,7 @@ mod tests {
     fn very_many_accounts_are_bounded() {
         let many: Vec<Value> = (0..5000).map(|n| account(&format!("A{n:04}"), "Optimistic")).collect();
         let system = with(&many, &["n1"]);
-        assert_eq!(told(json!(many)).outbound["west"].optimistic.len(), 1000);
+        assert_eq!(told(&json!(many)).outbound["west"].optimistic.len(), 1000);
         let judgement = judge::<Check>(&system.done());
         assert_eq!(judgement.firing.len(), 20);
         assert_eq!(judgement.firing[0].0, entity("A0000"));

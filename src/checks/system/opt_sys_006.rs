@@ -76,7 +76,7 @@ impl Rule for LeafCompressionOff {
             let off: Vec<_> = leafnode.connections.iter().copied().filter(|one| is_off(one.leaf)).collect();
             (!off.is_empty()).then_some((leafnode, off))
         });
-        named(off.collect(), |leafnode, off, all| verdict(context.now, leafnode, off, all))
+        named(&off.collect::<Vec<_>>(), |leafnode, off, all| verdict(context.now, leafnode, off, all))
     }
 }
 
