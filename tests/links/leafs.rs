@@ -146,7 +146,10 @@ async fn a_hub_of_many_leafnodes_with_compression_by_round_trip_is_found_until_o
         (&json["evidence"]["sign"], &json["evidence"]["accounts"]),
         (&json!("uncompressed"), &json!(21))
     );
-    assert_eq!(json["evidence"]["levels"], json!([{"name": "s2_uncompressed", "count": 21}]));
+    // Where the machine is busy a round trip may take more than 10 ms.
+    let levels = json["evidence"]["levels"].as_array().unwrap();
+    assert!(levels.iter().all(|level| level["name"].as_str().unwrap().starts_with("s2_")), "{json}");
+    assert_eq!(levels.iter().map(|level| level["count"].as_u64().unwrap()).sum::<u64>(), 21, "{json}");
     // All of them come again; each end compresses what it sends as it is told.
     cluster.rewrite(0, |conf| {
         conf.leafnode_port = None;

@@ -20,7 +20,8 @@ fn epoch(second: i64, told_by: u64, counts: [(u64, u64); 2], others: u64) -> Sna
     }
     let account = system.entry("APP");
     account.told_by = told_by;
-    account.bytes = others;
+    // Followed from the first byte on.
+    account.bytes = others + 1;
     for (id, (bytes, gateway_bytes)) in ["ID-n1", "ID-w1"].into_iter().zip(counts) {
         account.bytes += bytes;
         if gateway_bytes > 0 {
