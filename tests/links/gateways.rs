@@ -92,13 +92,8 @@ async fn a_long_way_to_another_cluster_is_found_from_the_side_that_measures_it()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_crosses_is_found_by_its_share_and_by_what_waits() {
-    let mut cluster = Cluster::config(1)
-        .second_cluster(1)
-        .account(Account::new("APP").user("a"))
-        .extra("write_deadline: \"60s\"\n")
-        .start()
-        .await;
+async fn what_crosses_is_found_by_its_share_of_an_account() {
+    let cluster = Cluster::config(1).second_cluster(1).account(Account::new("APP").user("a")).start().await;
     let (publisher, reader) =
         (cluster.connect(0, "APP/a", "p").await, cluster.connect(1, "APP/a", "s").await);
     let _crossing = reader.subscribe("bulk").await.unwrap();
@@ -126,7 +121,24 @@ async fn what_crosses_is_found_by_its_share_and_by_what_waits() {
     local.flush().await.unwrap();
     publish(&publisher, "near", 16).await;
     ended(&mut watched, "OPT_PLACE_003", "APP").await;
+    watched.check_everything_published();
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_another_cluster_does_not_read_are_found_until_it_does() {
+    // After ten seconds the server would give the gateway up.
+    let mut cluster = Cluster::config(1)
+        .second_cluster(1)
+        .account(Account::new("APP").user("a"))
+        .extra("write_deadline: \"60s\"\n")
+        .start()
+        .await;
+    let (publisher, reader) =
+        (cluster.connect(0, "APP/a", "p").await, cluster.connect(1, "APP/a", "s").await);
+    let _crossing = reader.subscribe("bulk").await.unwrap();
+    wait_for_interest(&publisher, "bulk", &reader).await;
+    let mut watched = Watched::start(&cluster, "").await;
+    watched.epoch(|e| e["complete"] == true).await;
     cluster.pause(1);
     publish(&publisher, "bulk", 48).await;
     let json = found(&mut watched, "OPT_SYS_014", "n1/west").await;
