@@ -11,6 +11,8 @@ mod health;
 #[cfg(test)]
 mod ids;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod servers;
 #[cfg(test)]
 pub(crate) mod tenants;
@@ -31,6 +33,7 @@ pub(crate) use clients::bearer_jwt;
 use clients::{Client, Interest, any_client, any_interest};
 use data_encoding::BASE64URL_NOPAD;
 use health::{AnyHealth, any_health};
+use links::{Links, any_links};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use servers::{Servers, any_servers};
@@ -297,7 +300,7 @@ fn a_healthy_system_gives_nothing() {
     }
 }
 
-const ASKED: [Endpoint; 11] = [
+const ASKED: [Endpoint; 15] = [
     Endpoint::Varz,
     Endpoint::Connz,
     Endpoint::AccountStatz,
@@ -309,6 +312,10 @@ const ASKED: [Endpoint; 11] = [
     Endpoint::Interest,
     Endpoint::Healthz,
     Endpoint::Closed,
+    Endpoint::Routez,
+    Endpoint::Gatewayz,
+    Endpoint::GatewayAccounts,
+    Endpoint::Leafz,
 ];
 const SERVERS: [&str; 5] = ["n1", "n2", "n3", "n4", "n5"];
 const MANY: u64 = 1 << 62;
@@ -362,6 +369,7 @@ struct World {
     tenants: Tenants,
     health: (Vec<AnyHealth>, bool),
     interest: Interest,
+    links: Links,
 }
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -439,12 +447,12 @@ prop_compose! {
         groups in prop::collection::vec(any_group(), 0..8),
         gone in prop::collection::vec(prop::bool::weighted(0.1), SERVERS.len()),
         system_account in 0usize..6,
-        ((blindness, health, interest), told, tenants) in (
-            (any_blindness(), any_health(), any_interest()), any_servers(), any_tenants(),
+        ((blindness, health, interest), told, tenants, links) in (
+            (any_blindness(), any_health(), any_interest()), any_servers(), any_tenants(), any_links(),
         ),
     ) -> World {
         World {
-            second, servers, accounts, groups, gone, system_account, blindness, told, tenants, health, interest,
+            second, servers, accounts, groups, gone, system_account, blindness, told, tenants, health, interest, links,
         }
     }
 }
@@ -553,6 +561,7 @@ impl World {
                 _ => {}
             }
         }
+        self.links.link(&mut snapshot, lost);
         self.told.boot(&mut snapshot);
         let ids: Vec<Name> = self.accounts.iter().map(|account| account.id.as_str().into()).collect();
         self.tenants.settle(&mut snapshot, &ids, lost);

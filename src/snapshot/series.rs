@@ -1,6 +1,6 @@
 //! Numbers that checks follow over the window of the history.
 
-use super::{Answer, Endpoint, Server, Snapshot};
+use super::{Account, Answer, Endpoint, Server, Snapshot};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,12 +20,16 @@ pub enum Series {
     ServerSubscriptions,
     /// The start of a server as Unix time in seconds, by its key: a point for every boot that was seen.
     ServerStarts,
-    /// Bytes that an account sent and received, through gateways and in all other ways, by account and server.
+    /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account, in a
+    /// system with gateways. What stands for the boot is the set of servers that told it, so that a server that is started
+    /// anew, or no longer lists the account, begins another track.
     AccountBytes,
-    /// Those of them that went through gateways (2.11), by account and server.
+    /// Those of them that went through gateways (2.11), by account and in the same way.
     AccountGatewayBytes,
     /// Instances of a service, by service, account and server.
     ServiceInstances,
+    /// The outbound gateways that were seen, by [`gateway_link`]; the value is always 1.
+    GatewayLinks,
 }
 
 /// How values of a series belong together.
@@ -63,9 +67,12 @@ impl Series {
     pub const fn kind(self) -> Kind {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => Kind::Gauge,
-            // Not compared with each other: what is asked is when they were seen last.
-            Self::ServiceInstances => Kind::Counter,
-            Self::ServerStarts | Self::AccountBytes | Self::AccountGatewayBytes => Kind::Counter,
+            // Of those of services it is asked only when they were seen last.
+            Self::ServerStarts
+            | Self::ServiceInstances
+            | Self::AccountBytes
+            | Self::AccountGatewayBytes
+            | Self::GatewayLinks => Kind::Counter,
         }
     }
 
@@ -74,7 +81,7 @@ impl Series {
     const fn most(self) -> usize {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => 60,
-            Self::ServerStarts | Self::ServiceInstances => 2,
+            Self::ServerStarts | Self::ServiceInstances | Self::GatewayLinks => 2,
             Self::AccountBytes | Self::AccountGatewayBytes => 12,
         }
     }
@@ -103,22 +110,43 @@ impl Series {
             }
             Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
             Self::ServiceInstances => services(snapshot),
-            Self::AccountBytes => accounts(snapshot, |traffic| traffic.bytes),
-            Self::AccountGatewayBytes => accounts(snapshot, |traffic| traffic.gateway_bytes),
+            Self::AccountBytes => accounts(snapshot, |account| account.bytes),
+            Self::AccountGatewayBytes => accounts(snapshot, Account::gateway_bytes),
+            Self::GatewayLinks => gateway_links(snapshot),
         }
     }
 }
 
-/// Only what went through a gateway makes an account's traffic worth following.
-fn accounts(snapshot: &Snapshot, value: fn(&super::Traffic) -> u64) -> Vec<Reading> {
-    let each = snapshot.accounts.values().flat_map(|account| {
-        account.traffic.iter().map(move |(server, traffic)| Reading {
-            key: account.id.clone(),
-            boot: server.clone(),
-            value: value(traffic),
-        })
-    });
-    each.collect()
+/// What an account sends and receives is worth following only where there are gateways. It is followed before any of it went
+/// through one: what crosses first counts as well.
+fn accounts(snapshot: &Snapshot, value: fn(&Account) -> u64) -> Vec<Reading> {
+    let mut vars = snapshot.servers.values().filter_map(|server| server.vars.as_ref());
+    let mut accounts = snapshot.accounts.values();
+    if vars.all(|vars| vars.gateways.is_none()) && accounts.all(|account| account.traffic.is_empty()) {
+        return Vec::new();
+    }
+    let followed = snapshot.accounts.values().filter(|account| account.bytes > 0);
+    let read = |account: &Account| Reading {
+        key: account.id.clone(),
+        boot: Name::from(format!("{:016x}", account.told_by)),
+        value: value(account),
+    };
+    followed.map(read).collect()
+}
+
+/// The key of a server's gateway to a remote cluster. No name of a server or a cluster has a line break.
+pub fn gateway_link(server: &Server, remote: &str) -> Name {
+    Name::from(format!("{}\n{remote}", server.key()))
+}
+
+fn gateway_links(snapshot: &Snapshot) -> Vec<Reading> {
+    let of = |server: &Server| -> Vec<Reading> {
+        let remotes = server.gateways.iter().flat_map(|gateways| gateways.outbound.keys());
+        let link =
+            |remote: &Name| Reading { key: gateway_link(server, remote), boot: server.id.clone(), value: 1 };
+        remotes.map(link).collect()
+    };
+    snapshot.servers.values().flat_map(of).collect()
 }
 
 fn services(snapshot: &Snapshot) -> Vec<Reading> {

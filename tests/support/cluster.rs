@@ -263,6 +263,13 @@ impl Cluster {
         self.restart(server).await;
     }
 
+    /// Changes the configuration file of a server; it reads it when it is started again.
+    pub fn rewrite(&mut self, server: usize, edit: impl FnOnce(&mut ServerConf)) {
+        let node = &mut self.nodes[server];
+        edit(&mut node.conf);
+        node.write();
+    }
+
     /// Starts a server again that was stopped or killed, and does not wait for anything.
     pub fn start(&mut self, server: usize) {
         self.spawn(server).unwrap_or_else(|error| panic!("{error}"));

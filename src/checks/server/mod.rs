@@ -11,6 +11,7 @@ mod server_005;
 mod server_007;
 mod server_008;
 mod server_009;
+mod server_010;
 mod server_011;
 mod server_012;
 mod server_013;
@@ -18,6 +19,7 @@ mod server_014;
 mod server_015;
 mod server_016;
 mod server_017;
+mod server_018;
 mod server_019;
 
 /// In the order of their ids.
@@ -30,6 +32,7 @@ pub const CHECKS: &[Entry] = &[
     Entry::of::<server_007::AuthenticationNotRequired>(),
     Entry::of::<server_008::UnexpectedRestart>(),
     Entry::of::<server_009::CrashLoop>(),
+    Entry::of::<server_010::HighRouteRtt>(),
     Entry::of::<server_011::ConnectionCountHigh>(),
     Entry::of::<server_012::StaleConnections>(),
     Entry::of::<server_013::StalledPublishers>(),
@@ -37,5 +40,6 @@ pub const CHECKS: &[Entry] = &[
     Entry::of::<server_015::StreamsUnhealthy>(),
     Entry::of::<server_016::AccountsUnresolved>(),
     Entry::of::<server_017::JetStreamStoragePressure>(),
+    Entry::of::<server_018::HighGatewayRtt>(),
     Entry::of::<server_019::JetStreamStorageNearMaximum>(),
 ];

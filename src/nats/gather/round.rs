@@ -45,6 +45,7 @@ impl Gatherer {
         let loaded = self.ask_counts(plan, snapshot, servers, late).await;
         self.ask_parts(plan, snapshot, servers, late).await;
         self.ask_services(plan, snapshot, servers).await;
+        self.ask_gateway_accounts(plan, snapshot, servers).await;
         let asks_accounts = self.asks_accounts(plan);
         let due = match asks_accounts {
             true => accounts::choose(&mut self.accounts, plan, snapshot, &loaded, late),
