@@ -95,6 +95,8 @@ pub enum LeafLogin {
 /// Accounts and users: where the server takes them from.
 #[derive(Debug, Clone)]
 pub enum Access {
+    /// Nowhere: everybody may come in, and the system account is the server's own `$SYS`, without any user.
+    Open,
     /// Operator mode with a memory resolver.
     Operator {
         /// The operator's JWT.
@@ -246,6 +248,7 @@ impl Display for LeafRemote {
 impl Display for Access {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Open => Ok(()),
             Self::Operator { operator_jwt, system_account, preload } => {
                 writeln!(f, "operator: {}", quote(operator_jwt))?;
                 writeln!(f, "system_account: {}", quote(system_account))?;

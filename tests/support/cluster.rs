@@ -334,7 +334,19 @@ impl Cluster {
         self.reload().await;
     }
 
-    async fn reload(&mut self) {
+    /// The configuration of a server.
+    pub fn conf(&self, server: usize) -> &ServerConf {
+        &self.nodes[server].conf
+    }
+
+    /// Changes the configuration file of a server, for its next start or reload.
+    pub fn edit(&mut self, server: usize, change: impl FnOnce(&mut ServerConf)) {
+        change(&mut self.nodes[server].conf);
+        self.nodes[server].write();
+    }
+
+    /// Makes all servers read their configuration again and waits until they have.
+    pub async fn reload(&mut self) {
         let before = formation::load_times(self).await;
         for node in self.nodes.iter_mut().filter(|node| node.answers()) {
             node.server.as_mut().expect("it answers").reload().expect("SIGHUP");

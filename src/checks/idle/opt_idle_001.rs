@@ -2,14 +2,16 @@
 
 use crate::check::{
     Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, at_least, percent,
+    Thresholds, Validate, Verdict, at_least, count, percent, seconds,
 };
+use crate::checks::as_text;
 use crate::checks::evidence::in_words;
 use crate::snapshot::{Endpoint, Series, Server, ServerVars, Track};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// See [`Rule::META`].
 pub(super) struct UnderutilizedServer;
@@ -25,16 +27,22 @@ pub(super) struct Limits {
     cpu_percent: f64,
     /// Fire when it never had this many client connections.
     connections: u64,
+    /// Say nothing before the process has been watched for this long, e.g. `5m`, in at least 5 epochs; at least `1s`, and of use
+    /// up to an hour, for which values are remembered.
+    #[serde(with = "as_text")]
+    #[schemars(with = "String")]
+    watched_for: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { cpu_percent: 5.0, connections: 10 }
+        Self { cpu_percent: 5.0, connections: 10, watched_for: Duration::from_secs(300) }
     }
 }
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
+        seconds("watched_for", self.watched_for)?;
         percent("cpu_percent", self.cpu_percent)?;
         at_least("connections", self.connections, 1)
     }
@@ -76,12 +84,12 @@ impl Rule for UnderutilizedServer {
             "A server with leafnodes, or one that stores JetStream data, is left out, because it does work that neither its \
              clients nor an idle second's processor time show.",
         ),
-        rule: "Within the last hour, and in at least 5 epochs, a server never used 5 % of its processors and never had 10 client \
+        rule: "Within the last hour, watched for 5 minutes and 5 epochs at least, a server never used 5 % of its processors and never had 10 client \
                connections.",
         why: "A server that nobody uses costs a machine, and an upgrade like any other. Most often clients were \
               never told of it, or a cluster was planned for more than came.\n\n\
               Both values are the highest of the last hour that this agent saw of the same process: after a restart \
-              five epochs pass before anything is said. Servers with leafnodes, and those whose JetStream holds data or \
+              five minutes and five epochs pass before anything is said. Servers with leafnodes, and those whose JetStream holds data or \
               has promised room to streams, are not looked at. This agent's own connection does not count.\n\n\
               A cluster needs three servers to survive the loss of one, however little they have to do: it is for an \
               operator to say that a server is idle on purpose, by disabling the check for it.",
@@ -103,24 +111,24 @@ impl Rule for UnderutilizedServer {
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let window = Window::of(context);
         let servers = context.now.servers.values();
-        let mut verdicts = Vec::new();
-        for server in servers {
+        let idle = servers.filter_map(|server| {
             let entity = entity(server);
-            match window.look(server) {
-                Look::Busy => {}
-                Look::Short(epochs) => {
-                    let reason =
-                        format!("server {} has been seen in {epochs} of {SAMPLES} epochs", server.name);
-                    verdicts.push(Verdict::not_yet(entity, reason));
-                }
-                Look::Most(most) => {
-                    if most.is_idle(thresholds.of(&entity)) {
-                        verdicts.push(verdict(context, thresholds, &window, server, &most));
-                    }
-                }
+            let limits = thresholds.of(&entity);
+            let most = window.look(server).filter(|most| most.is_low(limits))?;
+            if most.is_seen_enough(limits) {
+                return Some(verdict(context, thresholds, &window, server, &most));
             }
-        }
-        verdicts
+            let seconds = most.seconds as u64;
+            let reason = format!(
+                "server {} has been watched for {} and {}, of {} and {SAMPLES}",
+                server.name,
+                in_words(seconds),
+                count(most.epochs as u64, "epoch"),
+                in_words(limits.watched_for.as_secs()),
+            );
+            Some(Verdict::not_yet(entity, reason))
+        });
+        idle.collect()
     }
 }
 
@@ -138,17 +146,13 @@ struct Most {
 }
 
 impl Most {
-    fn is_idle(&self, limits: &Limits) -> bool {
+    fn is_low(&self, limits: &Limits) -> bool {
         (self.cpu as f64) < limits.cpu_percent * 10.0 && self.connections < limits.connections
     }
-}
 
-enum Look {
-    /// It has work that the values do not show, or did not tell.
-    Busy,
-    /// There are too few values yet, of values that are low.
-    Short(usize),
-    Most(Most),
+    fn is_seen_enough(&self, limits: &Limits) -> bool {
+        self.epochs >= SAMPLES && self.seconds >= limits.watched_for.as_secs_f64()
+    }
 }
 
 /// The tracks of the window by boot.
@@ -166,24 +170,16 @@ impl Window {
         Self { cpu: by_boot(Series::ServerCpu), connections: by_boot(Series::ServerConnections) }
     }
 
-    fn look(&self, server: &Server) -> Look {
-        let Some(vars) = server.vars.as_ref().filter(|vars| !works_otherwise(vars)) else {
-            return Look::Busy;
-        };
-        let tracks = self.cpu.get(&server.id).zip(self.connections.get(&server.id));
-        let Some((cpu, connections)) = tracks.filter(|_| vars.cores > 0) else {
-            return Look::Busy;
-        };
+    /// None of a server that has work which the values do not show, and of one that did not tell.
+    fn look(&self, server: &Server) -> Option<Most> {
+        server.vars.as_ref().filter(|vars| vars.cores > 0 && !works_otherwise(vars))?;
+        let (cpu, connections) = (self.cpu.get(&server.id)?, self.connections.get(&server.id)?);
         let highest = |track: &Track| track.points.iter().map(|point| point.value).max().unwrap_or(0);
-        let epochs = cpu.points.len().min(connections.points.len());
-        if epochs < SAMPLES {
-            return Look::Short(epochs);
-        }
         let own = server.fold.as_ref().map_or(0, |fold| fold.own);
-        Look::Most(Most {
+        Some(Most {
             cpu: highest(cpu),
             connections: highest(connections).saturating_sub(own),
-            epochs,
+            epochs: cpu.points.len().min(connections.points.len()),
             seconds: cpu.seconds().min(connections.seconds()),
         })
     }
@@ -209,9 +205,10 @@ fn verdict(
     let members = context.now.servers.values().filter(|other| {
         other.id == server.id || (server.cluster.is_some() && other.cluster == server.cluster)
     });
-    let idle = members.clone().filter(
-        |other| matches!(window.look(other), Look::Most(most) if most.is_idle(thresholds.of(&entity(other)))),
-    );
+    let idle = members.clone().filter(|other| {
+        let limits = thresholds.of(&entity(other));
+        window.look(other).is_some_and(|most| most.is_low(limits) && most.is_seen_enough(limits))
+    });
     let (of_cluster, cluster_idle) = (members.clone().count() as u64, idle.count() as u64);
     let evidence = Evidence {
         most_cpu_percent: most.cpu as f64 / 10.0,
@@ -261,7 +258,7 @@ mod tests {
     fn epochs(n: i64, n1: impl Fn(i64, &mut ServerVars)) -> Vec<Snapshot> {
         let epoch = |number: i64| {
             System::of(2)
-                .at(number * 60)
+                .at(number * 75)
                 .vars("n1", |vars| {
                     (vars.cpu, vars.connections) = (19.0, 9);
                     n1(number, vars);
@@ -283,14 +280,20 @@ mod tests {
         assert_eq!(entity, &n1());
         assert_eq!(
             firing.summary,
-            "server n1 had at most 9 client connections and used at most 4.7 % of its processors within 4m"
+            "server n1 had at most 9 client connections and used at most 4.7 % of its processors within 5m"
         );
         assert_eq!(
             firing.evidence,
-            json!({"most_cpu_percent": 4.7, "most_connections": 9, "epochs": 5, "seconds": 240, "cluster_servers": 2,
+            json!({"most_cpu_percent": 4.7, "most_connections": 9, "epochs": 5, "seconds": 300, "cluster_servers": 2,
                    "cluster_idle": 1, "cores": 4, "memory": 67_108_864})
         );
         assert!(judge_last::<Check>(&epochs(4, |_, _| ())).nothing.is_some());
+        // Five epochs of a minute are not five minutes from the first to the last.
+        let mut short = epochs(5, |_, _| ());
+        short[0].taken_at = crate::snapshot::build::at(1);
+        let judgement = judge_last::<Check>(&short);
+        assert!(judgement.firing.is_empty() && judgement.unknown_rows().is_empty());
+        assert!(matches!(judgement.standing(&n1()), Standing::Unknown(_)));
         // One busy moment within the hour.
         assert!(
             judge_last::<Check>(&epochs(5, |at, vars| vars.connections = if at == 1 { 10 } else { 0 }))
@@ -332,11 +335,11 @@ mod tests {
         assert!(judgement.firing.is_empty());
         assert_eq!(
             judgement.standing(&n1()),
-            Standing::Unknown("server n1 has been seen in 1 of 5 epochs".into())
+            Standing::Unknown("server n1 has been watched for 0s and 1 epoch, of 5m and 5".into())
         );
         let own = |number: i64| {
             System::of(1)
-                .at(number * 60)
+                .at(number * 75)
                 .vars("n1", |vars| vars.connections = 9)
                 .own_next("n1")
                 .connect("n1", "SYS", "agent", 1, |_, _| {})
@@ -349,7 +352,7 @@ mod tests {
     #[test]
     fn a_silent_server_is_unknown() {
         let mut epochs = epochs(5, |_, _| ());
-        epochs[4] = System::of(2).at(240).gone("n1").done();
+        epochs[4] = System::of(2).at(300).gone("n1").done();
         let judgement = judge_last::<Check>(&epochs);
         assert!(judgement.firing.is_empty());
         assert_eq!(judgement.standing(&n1()), Standing::Unknown("server n1 did not answer VARZ".into()));

@@ -124,8 +124,9 @@ impl Rule for VersionMismatch {
     }
 }
 
-fn running_for(server: &Server) -> Option<u64> {
-    u64::try_from((server.now? - server.start?).whole_seconds()).ok()
+/// How long it has been running; none where that would be less than nothing.
+fn running_for(server: &Server) -> Option<Duration> {
+    Duration::try_from(server.now? - server.start?).ok()
 }
 
 fn judge_cluster(thresholds: &Thresholds<Limits>, cluster: &Name, servers: &[&Server]) -> Vec<Verdict> {
@@ -148,7 +149,7 @@ fn judge_cluster(thresholds: &Thresholds<Limits>, cluster: &Name, servers: &[&Se
         .map(|server| {
             let entity = Entity::server(&server.name, Some(cluster));
             let rolling_for = thresholds.of(&entity).rolling_for;
-            let rolling = last.is_some_and(|(age, _)| age < rolling_for.as_secs());
+            let rolling = last.is_some_and(|(age, _)| age < rolling_for);
             let version = server.version.unwrap_or_default();
             let mut rows: Vec<Row> = versions.iter().map(|(version, names)| row(*version, names)).collect();
             rows.sort_by_key(|row| std::cmp::Reverse(row.servers));
@@ -157,10 +158,10 @@ fn judge_cluster(thresholds: &Thresholds<Limits>, cluster: &Name, servers: &[&Se
                 cluster_version: common.to_string(),
                 rolling,
                 versions: rows,
-                last_started: last.map(|(seconds, server)| Started {
+                last_started: last.map(|(age, server)| Started {
                     server: server.name.clone(),
                     version: server.version.map(|version| version.to_string()),
-                    seconds,
+                    seconds: age.as_secs(),
                 }),
             };
             let state = match rolling {

@@ -61,7 +61,8 @@ impl Rule for AuthenticationNotRequired {
               requires a login (measured, 2.15.1), and no answer shows the setting. Look for it in the \
               configuration files.",
         remedy: &[
-            "Give the server the accounts and users, or the operator, of the others and reload it.",
+            "Give the server the accounts and users, or the operator, of the others and restart it: no reload changes its system \
+             account (measured, 2.15.1).",
             "Until then, keep strangers from its client port by a firewall.",
             "Look for `no_auth_user` in all configuration files: it opens a server without showing here.",
         ],
@@ -110,10 +111,10 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     };
     let mut steps = vec![match others {
         0 => {
-            format!("Configure accounts and users, or an operator, on server {} and reload it.", server.name)
+            format!("Configure accounts and users, or an operator, on server {} and restart it.", server.name)
         }
         _ => format!(
-            "Give server {} the accounts and users of the other servers of its cluster and reload it.",
+            "Give server {} the accounts and users of the other servers of its cluster and restart it.",
             server.name
         ),
     }];
