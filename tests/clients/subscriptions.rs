@@ -29,7 +29,10 @@ async fn a_hot_server_an_anomalous_subject_and_a_churning_client_fire_and_end() 
     let evidence = &found.json["evidence"];
     assert_eq!(evidence["servers"][0], json!({"server": "n1", "subscriptions": 501, "percent": 100.0}));
     assert_eq!((&evidence["times_average"], evidence["servers"].as_array().unwrap().len()), (&json!(3.0), 3));
-    assert_eq!(evidence["top"]["accounts"], json!([{"name": "APP", "count": 500}, {"name": "SYS", "count": 1}]));
+    assert_eq!(
+        evidence["top"]["accounts"],
+        json!([{"name": "APP", "count": 500}, {"name": "SYS", "count": 1}])
+    );
     let first = &evidence["top"]["connections"][0];
     assert_eq!((&first["user"], &first["subscriptions"]), (&json!("fan"), &json!(500)));
 
