@@ -6,6 +6,7 @@
 mod bearer;
 mod connections;
 mod gone;
+mod healthy;
 mod own;
 #[allow(dead_code)]
 #[path = "../faults/proxy.rs"]
