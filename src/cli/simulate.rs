@@ -20,7 +20,7 @@ Stands in for many servers in the system account of a real nats-server, for load
 the requests of that account and answers them as so many servers would, in the formats of nats-server 2.15, compressed \
 when asked. The real server goes on answering for itself. Everything follows from the options and --seed.
 
-It answers STATSZ (and sends it every 10 s), VARZ, CONNZ, ACCOUNTZ, IDZ and HEALTHZ of servers, and CONNZ and STATZ of \
+It answers STATSZ (and sends it every 10 s), VARZ, CONNZ, ACCOUNTZ, IDZ, HEALTHZ and SUBSZ of servers, and CONNZ and STATZ of \
 accounts. It needs a user of the system account without restrictions. The answers of a client are bound by the server's \
 `max_payload`, unlike those of servers: where it is too small, the command says so and ends.
 

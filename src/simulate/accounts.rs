@@ -83,6 +83,22 @@ impl World {
         )
     }
 
+    /// SUBSZ. What clients subscribe to is only counted here, so that none is listed, and there are no services.
+    pub(super) fn subsz(&self, server: usize, moment: &Moment, options: &Options) -> String {
+        let cluster = self.layout.servers[server].cluster;
+        let interest = self.loaded(server).iter().map(|account| self.layout.interest(*account, cluster));
+        let all = interest.fold(0u64, u64::saturating_add);
+        let list = if options.subscriptions { ",\"subscriptions_list\":[]" } else { "" };
+        let data = format!(
+            "{{\"server_id\":\"{}\",\"now\":\"{}\",\"num_subscriptions\":{all},\"num_cache\":0,\"num_inserts\":{all},\
+             \"num_removes\":0,\"num_matches\":0,\"cache_hit_rate\":0,\"max_fanout\":0,\"avg_fanout\":0,\"total\":0,\
+             \"offset\":0,\"limit\":1024{list}}}",
+            self.id(server, moment),
+            rfc3339(moment.now)
+        );
+        self.envelope(server, moment, &data)
+    }
+
     /// ACCOUNT STATZ: the head, and the accounts. None where no account is to be listed: then a server is silent.
     pub(super) fn statz(&self, server: usize, moment: &Moment, options: &Options) -> Option<String> {
         let wanted =

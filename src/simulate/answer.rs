@@ -98,6 +98,7 @@ impl World {
                 return Some((Bytes::from(text), false));
             }
             Endpoint::Varz => self.varz(server, moment),
+            Endpoint::Subsz => self.subsz(server, moment, options),
             Endpoint::Accountz => self.accountz(server, moment, options),
             Endpoint::Healthz => self.envelope(server, moment, "{\"status\":\"ok\",\"status_code\":200}"),
             Endpoint::AccountStatz

@@ -20,6 +20,8 @@ pub enum Endpoint {
     Idz,
     /// Health.
     Healthz,
+    /// Interest.
+    Subsz,
 }
 
 impl Endpoint {
@@ -33,6 +35,7 @@ impl Endpoint {
             Self::AccountStatz => "STATZ",
             Self::Idz => "IDZ",
             Self::Healthz => "HEALTHZ",
+            Self::Subsz => "SUBSZ",
         }
     }
 }
@@ -103,6 +106,7 @@ impl World {
                     "ACCOUNTZ" => Endpoint::Accountz,
                     "IDZ" => Endpoint::Idz,
                     "HEALTHZ" => Endpoint::Healthz,
+                    "SUBSZ" => Endpoint::Subsz,
                     _ => return None,
                 };
                 (endpoint, whose)

@@ -340,7 +340,10 @@ fn no_secret_survives_the_fold_or_reaches_a_finding() {
     let mut fired = 0;
     let about_connections = |entry: &crate::check::Entry| {
         let meta = entry.meta;
-        meta.needs.iter().chain(meta.evidence_from).any(|endpoint| *endpoint == Endpoint::Connz)
+        meta.needs
+            .iter()
+            .chain(meta.evidence_from)
+            .any(|endpoint| *endpoint == crate::snapshot::Endpoint::Connz)
     };
     for entry in catalogue() {
         let judgement = judge_entry(entry, &snapshot, None, &[], &crate::check::Settings::default());
