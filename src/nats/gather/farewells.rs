@@ -112,7 +112,7 @@ mod tests {
         assert!(farewells.tell().deaf.is_empty());
         farewells.end(at(60), "S2".into(), cut());
         let expected = Deaf { from: at(0), to: at(60), except: Some("S1".into()), why: "cut".into() };
-        assert_eq!(farewells.tell().deaf, [expected.clone()]);
+        assert_eq!(farewells.tell().deaf, std::slice::from_ref(&expected));
         // Twice in a row: neither server was next door all the time.
         farewells.end(at(120), "S3".into(), cut());
         assert_eq!(farewells.tell().deaf, [Deaf { to: at(120), except: None, ..expected.clone() }]);

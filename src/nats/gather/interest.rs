@@ -72,6 +72,7 @@ impl Gatherer {
             lanes: &self.lanes,
             left: REQUESTS,
             subscriptions: BTreeMap::new(),
+            silent: BTreeMap::new(),
             tally: Tally::default(),
         };
         for stream in streams {
@@ -141,6 +142,8 @@ struct Asking<'a> {
     left: u64,
     /// Subjects by account and server, none where there are too many to look at.
     subscriptions: BTreeMap<(Name, Name), Option<Vec<String>>>,
+    /// Servers that did not answer. They are not waited for again.
+    silent: BTreeMap<Name, Answer>,
     tally: Tally,
 }
 
@@ -226,11 +229,15 @@ impl Asking<'_> {
         if self.left == 0 || tokio::time::Instant::now() >= self.plan.deadline {
             return Err(Missing::Budget);
         }
+        if let Some(answer) = self.silent.get(server) {
+            return Err(Missing::Server(server.clone(), answer.clone()));
+        }
         self.left -= 1;
         let question = (request, options, bytes);
-        ask_server(self.inbox, self.plan, self.lanes, question, server, &mut self.tally)
-            .await
-            .map(|(_, told)| told)
-            .map_err(|answer| Missing::Server(server.clone(), answer))
+        let told = ask_server(self.inbox, self.plan, self.lanes, question, server, &mut self.tally).await;
+        told.map(|(_, told)| told).map_err(|answer| {
+            self.silent.insert(server.clone(), answer.clone());
+            Missing::Server(server.clone(), answer)
+        })
     }
 }

@@ -1,11 +1,10 @@
 //! The fold, connection by connection.
 
 use super::*;
-use crate::check::Entry;
 use crate::checks::catalogue;
 use crate::checks::laws::judge_entry;
 use crate::snapshot::build::{System, at};
-use crate::snapshot::{Endpoint, Snapshot, Version};
+use crate::snapshot::{Snapshot, Version};
 use crate::text::{NAME_BYTES, TEXT_BYTES};
 use crate::wire::connz::{self, Connection, PageHead};
 use data_encoding::BASE64URL_NOPAD;
