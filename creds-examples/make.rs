@@ -68,6 +68,7 @@ fn operator_mode() -> Result<Files, Box<dyn Error>> {
         account: system.public_key(),
         kind: ExportKind::Stream,
         activation: None,
+        local_subject: None,
     });
 
     let everything = UserClaims::default();

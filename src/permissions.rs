@@ -24,8 +24,13 @@ pub struct Permissions {
 impl Permissions {
     /// Those that the configuration needs.
     pub fn for_config(config: &Config) -> Self {
-        let mut publish: Vec<String> =
-            config.requests().into_iter().filter_map(Endpoint::subject).map(str::to_owned).collect();
+        let mut publish: Vec<String> = Vec::new();
+        // Several requests have one subject.
+        for subject in config.requests().into_iter().filter_map(Endpoint::subject) {
+            if publish.iter().all(|known| known != subject) {
+                publish.push(subject.to_owned());
+            }
+        }
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));
@@ -211,6 +216,7 @@ mod tests {
                 "$SYS.REQ.ACCOUNT.*.STATZ",
                 "$SYS.REQ.SERVER.*.ACCOUNTZ",
                 "$SYS.REQ.ACCOUNT.*.CONNZ",
+                "$SYS.REQ.SERVER.*.SUBSZ",
                 "$SYS.REQ.USER.INFO",
                 "team.a.>",
                 "insights.agents.*",

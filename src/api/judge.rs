@@ -258,6 +258,8 @@ mod tests {
             ("USER_002", json!({"max_connections": 0}), 400, "max_connections = 0 is out of range"),
             ("ACCOUNTS_001", json!({"warn_percent": 101}), 400, "warn_percent = 101 is out of range"),
             ("OPT_IDLE_007", json!({"idle": "1s"}), 400, "`idle` cannot be changed"),
+            ("CONN_001", json!({"rtt": "1s"}), 400, "`rtt` cannot be changed"),
+            ("CONN_002", json!({"max_pending": 5}), 400, "`max_pending` cannot be changed"),
         ] {
             let error = ask(&world, id, json!({"thresholds": thresholds})).unwrap_err();
             assert!(error.code() == code && error.to_string().contains(named), "{id}: {error}");

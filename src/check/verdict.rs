@@ -97,6 +97,12 @@ impl Entity {
         }
     }
 
+    /// Servers of a cluster, whichever they are: what all of them show because of one.
+    pub fn servers_of(cluster: &Name) -> Self {
+        let id = Name::from(format!("{cluster}/*"));
+        Self { name: Some(id.clone()), cluster: Some(cluster.clone()), ..Self::bare(EntityType::Server, id) }
+    }
+
     /// A user of an account.
     pub fn user(account: &str, account_name: Option<&Name>, user: &str, user_name: Option<&Name>) -> Self {
         let user = Name::from(user);
@@ -164,6 +170,11 @@ impl Entity {
     /// Connections of an account that have something in common other than their user.
     pub fn connections_by(account: &str, account_name: Option<&Name>, what: &Name) -> Self {
         Self::of_account(EntityType::Connection, account, account_name, what)
+    }
+
+    /// Connections that never got as far as an account, and have something in common.
+    pub fn connections_of_nobody(what: &Name) -> Self {
+        Self { name: Some(what.clone()), ..Self::bare(EntityType::Connection, what.clone()) }
     }
 
     fn of_account(kind: EntityType, account: &str, account_name: Option<&Name>, id: &Name) -> Self {

@@ -1,5 +1,8 @@
 //! Shapes of evidence that several checks share.
 
+pub(super) mod closed;
+pub(super) mod since;
+
 use crate::check::percent_of;
 use crate::snapshot::{
     AccountFold, Counted, Endpoint, Gap, Kinds, Server, Snapshot, SubscriptionShape, TopConnection,
@@ -113,6 +116,58 @@ impl ConnectionRow {
             user: Name::from(user),
             subscriptions: connection.subscriptions,
         }
+    }
+}
+
+/// A connection that stands out on its server, with its account.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(super) struct AccountConnectionRow {
+    /// The account, by the name that people know.
+    #[schemars(with = "String")]
+    pub(super) account: Name,
+    #[serde(flatten)]
+    pub(super) connection: ConnectionRow,
+}
+
+/// Who has most subscriptions on one server, from the sweep; empty where there was none.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+pub(super) struct SubscribersOn {
+    /// Accounts whose clients have most subscriptions here.
+    pub(super) accounts: Vec<Counted>,
+    /// Clients with most subscriptions here.
+    pub(super) connections: Vec<AccountConnectionRow>,
+}
+
+impl SubscribersOn {
+    pub(super) fn of(snapshot: &Snapshot, server: &Server) -> Self {
+        let Some(fold) = &server.fold else {
+            return Self::default();
+        };
+        let label = |id: &Name| {
+            let account = snapshot.accounts.get(id);
+            account.and_then(|account| account.name.clone()).unwrap_or_else(|| id.clone())
+        };
+        let mut accounts = fold.accounts_by_subscriptions.clone();
+        for row in &mut accounts {
+            row.name = label(&row.name);
+        }
+        let nothing = AccountFold::default();
+        let rows = fold.top_subscriptions.iter().map(|(id, top)| {
+            let fold = snapshot.accounts.get(id).map_or(&nothing, |account| &account.fold);
+            AccountConnectionRow { account: label(id), connection: ConnectionRow::of(snapshot, fold, top) }
+        });
+        Self { accounts, connections: rows.collect() }
+    }
+
+    /// The client to begin with.
+    pub(super) fn begin(&self) -> Option<String> {
+        let AccountConnectionRow { account, connection } = self.connections.first()?;
+        let ConnectionRow { server, cid, name, user, subscriptions } = connection;
+        let name = name.as_ref().map_or_else(String::new, |name| format!(" (`{name}`)"));
+        Some(format!(
+            "Begin with connection {cid} of user {user} in account {account} on server {server}{name}, which has \
+             {subscriptions} subscriptions."
+        ))
     }
 }
 

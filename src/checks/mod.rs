@@ -11,6 +11,7 @@ pub mod connection;
 mod evidence;
 pub mod idle;
 pub mod leafnode;
+mod links;
 mod own;
 pub mod placement;
 mod restarts;

@@ -1,7 +1,7 @@
 //! Throwaway identities for operator mode: an operator, its accounts, their users, as signed JWTs of version 2.
 //!
 //! The layout of the claims is the one of <https://github.com/nats-io/jwt> (`v2/`), which nats-server and `nsc`
-//! read. Nothing here expires, and every JWT carries the same time of issue, so that the same keys and limits
+//! read. Only activations may expire, and every JWT carries the same time of issue, so that the same keys and limits
 //! always give the same bytes.
 
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD};
@@ -87,6 +87,23 @@ pub struct Import {
     pub kind: ExportKind,
     /// The activation of a private export.
     pub activation: Option<String>,
+    /// The subject as the importing account names it, where that differs.
+    pub local_subject: Option<String>,
+}
+
+/// For whom an activation is, and how long.
+#[derive(Debug, Clone)]
+pub struct Activation<'a> {
+    /// Public key of the importing account.
+    pub importer: &'a str,
+    /// The subject that may be imported.
+    pub subject: &'a str,
+    /// Stream or service.
+    pub kind: ExportKind,
+    /// When it ends, in seconds since the Unix epoch.
+    pub expires: Option<i64>,
+    /// The signing key that signs it; none for the account's own key.
+    pub signer: Option<&'a KeyPair>,
 }
 
 /// What a user JWT allows.
@@ -171,11 +188,14 @@ pub struct Account {
     pub exports: Vec<Export>,
     /// What the account takes from others.
     pub imports: Vec<Import>,
+    /// Public keys that may sign in the account's name.
+    pub signing_keys: Vec<String>,
 }
 
 impl Account {
     fn with_key(name: &str, key: KeyPair, limits: AccountLimits) -> Self {
-        Self { name: name.to_owned(), key, limits, exports: Vec::new(), imports: Vec::new() }
+        let (exports, imports, signing_keys) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name: name.to_owned(), key, limits, exports, imports, signing_keys }
     }
 
     /// The name for people.
@@ -195,8 +215,18 @@ impl Account {
         subject: &str,
         kind: ExportKind,
     ) -> Result<String, IdentityError> {
-        let claims = json!({ "subject": subject, "kind": kind.as_str(), "type": "activation", "version": 2 });
-        sign(&self.key, subject, importer, claims)
+        self.activate(&Activation { importer, subject, kind, expires: None, signer: None })
+    }
+
+    /// Lets another account import a subject of a private export, until a time or signed by a signing key.
+    pub fn activate(&self, activation: &Activation<'_>) -> Result<String, IdentityError> {
+        let Activation { importer, subject, kind, expires, signer } = activation;
+        let mut claims =
+            json!({ "subject": subject, "kind": kind.as_str(), "type": "activation", "version": 2 });
+        if signer.is_some() {
+            claims["issuer_account"] = json!(self.public_key());
+        }
+        sign_until(signer.unwrap_or(&self.key), subject, importer, claims, *expires)
     }
 
     /// A user of this account with a fresh random key.
@@ -255,6 +285,9 @@ impl Account {
         });
         if !self.exports.is_empty() {
             nats["exports"] = self.exports.iter().map(export_json).collect();
+        }
+        if !self.signing_keys.is_empty() {
+            nats["signing_keys"] = json!(self.signing_keys);
         }
         if !self.imports.is_empty() {
             nats["imports"] = self.imports.iter().map(import_json).collect();
@@ -334,12 +367,28 @@ fn import_json(import: &Import) -> Value {
     if let Some(activation) = &import.activation {
         value["token"] = json!(activation);
     }
+    if let Some(local) = &import.local_subject {
+        value["local_subject"] = json!(local);
+    }
     value
 }
 
-/// Encodes and signs one JWT. Its id is the hash of its other claims, as `nsc` makes it.
 fn sign(issuer: &KeyPair, name: &str, subject: &str, nats: Value) -> Result<String, IdentityError> {
+    sign_until(issuer, name, subject, nats, None)
+}
+
+/// Encodes and signs one JWT. Its id is the hash of its other claims, as `nsc` makes it.
+fn sign_until(
+    issuer: &KeyPair,
+    name: &str,
+    subject: &str,
+    nats: Value,
+    expires: Option<i64>,
+) -> Result<String, IdentityError> {
     let mut claims = Map::new();
+    if let Some(expires) = expires {
+        claims.insert("exp".into(), json!(expires));
+    }
     claims.insert("iat".into(), json!(ISSUED_AT));
     claims.insert("iss".into(), json!(issuer.public_key()));
     claims.insert("name".into(), json!(name));

@@ -3,6 +3,7 @@
 use super::{AccountDetails, AccountEvents, AccountFold};
 use crate::text::Name;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What one server counts for an account (ACCOUNT STATZ).
@@ -66,8 +67,10 @@ pub struct Account {
     pub slow_consumers: BTreeMap<Name, u64>,
     /// By server id; only of servers through whose gateways something of the account went.
     pub traffic: BTreeMap<Name, Traffic>,
-    /// Bytes sent and received, by all servers that answered.
+    /// Bytes sent and received, by all servers that listed it.
     pub bytes: u64,
+    /// A digest of which boots of which servers listed it: sums over servers are compared only where it is the same.
+    pub told_by: u64,
     /// Its limits.
     pub limits: Limits,
     /// What it imports and exports, where that was read in this epoch or before.
@@ -92,6 +95,7 @@ impl Account {
             slow_consumers: BTreeMap::new(),
             traffic: BTreeMap::new(),
             bytes: 0,
+            told_by: 0,
             limits,
             details: None,
             fold: AccountFold::default(),
@@ -107,6 +111,19 @@ impl Account {
         self.servers = BTreeMap::new();
         self.details = None;
         self.fold = AccountFold::default();
+    }
+
+    /// Bytes that went through gateways, by all servers that listed it and tell them (2.11).
+    pub fn gateway_bytes(&self) -> u64 {
+        self.traffic.values().fold(0, |sum, traffic| sum.saturating_add(traffic.gateway_bytes))
+    }
+
+    /// Notes that a server listed it.
+    pub fn note_told(&mut self, server: &Name) {
+        let mut hasher = DefaultHasher::new();
+        server.hash(&mut hasher);
+        // The order in which servers answer must not matter.
+        self.told_by = self.told_by.wrapping_add(hasher.finish());
     }
 
     /// What people call it.

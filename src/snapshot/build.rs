@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::connz::{Connection, PageHead};
 use crate::wire::subsz::Subsz;
-use crate::wire::varz::ByKind;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -79,6 +79,8 @@ impl System {
             memory: 64 << 20,
             cores: 4,
             auth_required: true,
+            max_pending: 64 << 20,
+            write_deadline: Duration::from_secs(10),
             config_loaded: Some(at(-3600)),
             config_digest: Some("sha256:0".into()),
             cluster_port: i64::from(cluster.is_some()) * 6222,

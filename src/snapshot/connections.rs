@@ -16,6 +16,7 @@ mod budget;
 mod fold;
 mod keep;
 mod offender;
+mod stalled;
 mod user;
 mod users;
 
@@ -24,6 +25,7 @@ pub use account::{AccountFold, OwnLimit, ShareDetails, TopConnection};
 pub use budget::Budget;
 pub use fold::{ConnectionFold, Folded, Owner};
 pub use offender::{ClientKind, Offence, Offender};
+pub use stalled::{StalledReader, StalledReaders};
 pub(crate) use user::{HIDDEN, TOKEN, UNAUTHENTICATED};
 pub use user::{SilentConnection, UserDetails};
 pub(crate) use users::shared;
@@ -149,6 +151,8 @@ pub struct ServerFold {
     pub own: u64,
     /// The account of each of them.
     own_accounts: Vec<Name>,
+    /// The readers that publishers had to wait for most often.
+    pub stalled: StalledReaders,
     /// The server's clock when it wrote the last page.
     pub now: Option<OffsetDateTime>,
 }

@@ -221,6 +221,9 @@ pub struct Coverage {
     pub not_asked: BTreeMap<Endpoint, String>,
     /// Subjects that are denied, until there is proof that they no longer are.
     pub denied: BTreeSet<Denied>,
+    /// Whether servers were asked only for accounts that have clients, because all would have been too much: what they count
+    /// for another one was not seen.
+    pub used_accounts_only: bool,
     /// Sentences for the operator about anything else that was incomplete.
     pub notes: Vec<String>,
     answers: BTreeMap<(Endpoint, Name), Answer>,

@@ -234,10 +234,9 @@ fn plain(subject: &str) -> String {
 
 /// Whether every account has this import.
 fn is_implicit((kind, account, subject, _): &Parts, system_account: &str) -> bool {
-    let given = |prefix: &&str| subject.starts_with(*prefix);
     **account == *system_account
         && *kind == ShareKind::Service
-        && ["$SYS.REQ.", "$JS.API."].iter().any(|prefix| given(&prefix))
+        && ["$SYS.REQ.", "$JS.API."].iter().any(|prefix| subject.starts_with(prefix))
 }
 
 fn imports(detail: &AccountDetail, system_account: &str, rows: usize) -> (Vec<Import>, u64) {

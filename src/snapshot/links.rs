@@ -72,9 +72,15 @@ pub struct Gateway {
     pub rtt: Option<Duration>,
     /// Bytes that wait to be sent.
     pub pending: u64,
-    /// Accounts whose messages are sent without knowing of interest in them. Only where accounts were asked for.
+    /// Accounts whose messages are sent without knowing of interest in them, a thousand of them at most. From the last
+    /// answer with accounts, which is asked for rarely.
     pub optimistic: Vec<Name>,
+    /// How many such accounts there are.
+    pub optimistic_in_all: u64,
 }
+
+/// Accounts in optimistic mode that are kept of a gateway.
+const OPTIMISTIC: usize = 1000;
 
 /// The gateways of an answer.
 pub fn gateways(gatewayz: &Gatewayz) -> Gateways {
@@ -88,16 +94,25 @@ pub fn gateways(gatewayz: &Gatewayz) -> Gateways {
 }
 
 fn outbound_of(gateway: &RemoteGateway) -> Gateway {
-    let accounts = gateway.accounts.iter().flatten();
-    let optimistic = accounts.filter(|account| account.interest_mode == "Optimistic");
+    let accounts = || gateway.accounts.iter().flatten();
+    let optimistic = || accounts().filter(|account| account.interest_mode == "Optimistic");
     let connection = gateway.connection.clone().unwrap_or_default();
     Gateway {
         peer: bounded(&connection.name, NAME_BYTES),
         configured: gateway.configured,
         rtt: measured(&connection.rtt),
         pending: u64::try_from(connection.pending_bytes).unwrap_or(0),
-        optimistic: optimistic.map(|account| bounded(&account.name, NAME_BYTES)).collect(),
+        optimistic: first(optimistic().map(|account| account.name.as_str())),
+        optimistic_in_all: optimistic().count() as u64,
     }
+}
+
+/// The first of them by name: the server lists accounts in another order each time.
+fn first<'a>(accounts: impl Iterator<Item = &'a str>) -> Vec<Name> {
+    let mut accounts: Vec<&str> = accounts.collect();
+    accounts.sort_unstable();
+    accounts.truncate(OPTIMISTIC);
+    accounts.into_iter().map(|account| bounded(account, NAME_BYTES)).collect()
 }
 
 /// A leafnode connection, as one of its ends tells it.

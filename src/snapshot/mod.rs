@@ -32,7 +32,7 @@ pub use closed::{Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource
 pub use connections::{
     AccountFold, Budget, ClientKind, ConnectionFold, FoldRules, FoldThresholds, Folded, Kinds, Login,
     Offence, Offender, OwnLimit, Owner, PageSource, PerLogin, ServerFold, ShareDetails, SilentConnection,
-    TopConnection, UserDetails, UserFold, Users,
+    StalledReader, StalledReaders, TopConnection, UserDetails, UserFold, Users,
 };
 pub(crate) use connections::{HIDDEN, TOKEN, UNAUTHENTICATED, share_of, shared};
 pub use counter::{Counted, TopCounter};
@@ -52,11 +52,11 @@ pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
-pub use series::{Kind as SeriesKind, Point, Reading, Series, Track};
+pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link};
 pub use server::{Server, Version};
-pub use services::{Library, Service, ServiceConnection, Services};
+pub use services::{Library, Service, ServiceConnection, Services, service_of};
 pub use subject::{covers, overlaps};
-pub use vars::{JetStreamVars, ServerVars};
+pub use vars::{ByKind, JetStreamVars, ServerVars};
 
 use crate::text::Name;
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Numbers that checks follow over the window of the history.
 
-use super::{Server, Snapshot};
+use super::{Account, Answer, Endpoint, Server, Snapshot};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,10 +20,16 @@ pub enum Series {
     ServerSubscriptions,
     /// The start of a server as Unix time in seconds, by its key: a point for every boot that was seen.
     ServerStarts,
-    /// Bytes that an account sent and received, through gateways and in all other ways, by account and server.
+    /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account, in a
+    /// system with gateways. What stands for the boot is the set of servers that told it, so that a server that is started
+    /// anew, or no longer lists the account, begins another track.
     AccountBytes,
-    /// Those of them that went through gateways (2.11), by account and server.
+    /// Those of them that went through gateways (2.11), by account and in the same way.
     AccountGatewayBytes,
+    /// Instances of a service, by service, account and server.
+    ServiceInstances,
+    /// The outbound gateways that were seen, by [`gateway_link`]; the value is always 1.
+    GatewayLinks,
 }
 
 /// How values of a series belong together.
@@ -61,7 +67,12 @@ impl Series {
     pub const fn kind(self) -> Kind {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => Kind::Gauge,
-            Self::ServerStarts | Self::AccountBytes | Self::AccountGatewayBytes => Kind::Counter,
+            // Of those of services it is asked only when they were seen last.
+            Self::ServerStarts
+            | Self::ServiceInstances
+            | Self::AccountBytes
+            | Self::AccountGatewayBytes
+            | Self::GatewayLinks => Kind::Counter,
         }
     }
 
@@ -70,7 +81,7 @@ impl Series {
     const fn most(self) -> usize {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => 60,
-            Self::ServerStarts => 2,
+            Self::ServerStarts | Self::ServiceInstances | Self::GatewayLinks => 2,
             Self::AccountBytes | Self::AccountGatewayBytes => 12,
         }
     }
@@ -81,7 +92,7 @@ impl Series {
             let read = move |server: &Server| {
                 Some(Reading { key: server.key(), boot: server.id.clone(), value: value(server)? })
             };
-            snapshot.servers.values().filter_map(read).collect()
+            snapshot.servers.values().filter_map(read).collect::<Vec<_>>()
         };
         match self {
             Self::ServerConnections => servers(|server| Some(server.vars.as_ref()?.connections)),
@@ -89,21 +100,62 @@ impl Series {
                 let vars = server.vars.as_ref()?;
                 Some((vars.cpu * 10.0 / vars.cores.max(1) as f64) as u64)
             }),
-            Self::ServerSubscriptions => servers(|server| Some(server.fold.as_ref()?.subscriptions)),
+            // A part of its connections would look like a loss, and then like growth.
+            Self::ServerSubscriptions => {
+                let mut readings = servers(|server| Some(server.fold.as_ref()?.subscriptions));
+                let whole =
+                    |id: &Name| snapshot.coverage.answer(Endpoint::Connz, id) == Some(&Answer::Complete);
+                readings.retain(|reading| whole(&reading.boot));
+                readings
+            }
             Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
-            Self::AccountBytes => accounts(snapshot, |traffic| traffic.bytes),
-            Self::AccountGatewayBytes => accounts(snapshot, |traffic| traffic.gateway_bytes),
+            Self::ServiceInstances => services(snapshot),
+            Self::AccountBytes => accounts(snapshot, |account| account.bytes),
+            Self::AccountGatewayBytes => accounts(snapshot, Account::gateway_bytes),
+            Self::GatewayLinks => gateway_links(snapshot),
         }
     }
 }
 
-/// Only what went through a gateway makes an account's traffic worth following.
-fn accounts(snapshot: &Snapshot, value: fn(&super::Traffic) -> u64) -> Vec<Reading> {
-    let each = snapshot.accounts.values().flat_map(|account| {
-        account.traffic.iter().map(move |(server, traffic)| Reading {
-            key: account.id.clone(),
+/// What an account sends and receives is worth following only where there are gateways. It is followed before any of it went
+/// through one: what crosses first counts as well.
+fn accounts(snapshot: &Snapshot, value: fn(&Account) -> u64) -> Vec<Reading> {
+    let mut vars = snapshot.servers.values().filter_map(|server| server.vars.as_ref());
+    let mut accounts = snapshot.accounts.values();
+    if vars.all(|vars| vars.gateways.is_none()) && accounts.all(|account| account.traffic.is_empty()) {
+        return Vec::new();
+    }
+    let followed = snapshot.accounts.values().filter(|account| account.bytes > 0);
+    let read = |account: &Account| Reading {
+        key: account.id.clone(),
+        boot: Name::from(format!("{:016x}", account.told_by)),
+        value: value(account),
+    };
+    followed.map(read).collect()
+}
+
+/// The key of a server's gateway to a remote cluster. No name of a server or a cluster has a line break.
+pub fn gateway_link(server: &Server, remote: &str) -> Name {
+    Name::from(format!("{}\n{remote}", server.key()))
+}
+
+fn gateway_links(snapshot: &Snapshot) -> Vec<Reading> {
+    let of = |server: &Server| -> Vec<Reading> {
+        let remotes = server.gateways.iter().flat_map(|gateways| gateways.outbound.keys());
+        let link =
+            |remote: &Name| Reading { key: gateway_link(server, remote), boot: server.id.clone(), value: 1 };
+        remotes.map(link).collect()
+    };
+    snapshot.servers.values().flat_map(of).collect()
+}
+
+fn services(snapshot: &Snapshot) -> Vec<Reading> {
+    let each = snapshot.services.iter().flat_map(|((account, name), service)| {
+        let key = super::services::key(account, name);
+        service.servers.iter().map(move |(server, count)| Reading {
+            key: key.clone(),
             boot: server.clone(),
-            value: value(traffic),
+            value: *count,
         })
     });
     each.collect()

@@ -53,3 +53,14 @@ impl Service {
 
 /// Services by account and name.
 pub type Services = BTreeMap<(Name, Name), Service>;
+
+/// The key of a service in a series. Its name is a token of a subject, so that it has no space.
+pub(super) fn key(account: &Name, name: &Name) -> Name {
+    Name::from(format!("{name} {account}"))
+}
+
+/// The account and the name of a service by its key in a series.
+pub fn service_of(key: &str) -> Option<(&str, &str)> {
+    let (name, account) = key.split_once(' ')?;
+    Some((account, name))
+}

@@ -2,7 +2,9 @@
 
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::time::timestamp;
-use crate::wire::varz::{ByKind, JetStreamVarz, Varz};
+pub use crate::wire::varz::ByKind;
+use crate::wire::varz::{JetStreamVarz, Varz};
+use std::time::Duration;
 use time::OffsetDateTime;
 
 /// What VARZ tells.
@@ -32,6 +34,10 @@ pub struct ServerVars {
     pub config_loaded: Option<OffsetDateTime>,
     /// Digest of the configuration (2.11).
     pub config_digest: Option<Name>,
+    /// Bytes that may wait for a client before it is closed as a slow consumer.
+    pub max_pending: u64,
+    /// How long a write may take before the connection is a slow consumer.
+    pub write_deadline: Duration,
     /// Slow consumers since the start, of every kind.
     pub slow_consumers: u64,
     /// The same by kind (2.10).
@@ -95,6 +101,8 @@ impl ServerVars {
             auth_required: varz.auth_required,
             config_loaded: timestamp(&varz.config_load_time),
             config_digest: varz.config_digest.as_ref().map(|digest| bounded(digest, NAME_BYTES)),
+            max_pending: positive(varz.max_pending),
+            write_deadline: Duration::from_nanos(positive(varz.write_deadline)),
             slow_consumers: positive(varz.slow_consumers),
             slow_by_kind: varz.slow_consumer_stats,
             stale_connections: counted(varz.stale_connections),

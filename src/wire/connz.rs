@@ -95,6 +95,8 @@ pub struct Connection<'a> {
     pub in_bytes: i64,
     /// Bytes to the client.
     pub out_bytes: i64,
+    /// How often a publisher had to wait for this reader (2.12).
+    pub stalls: i64,
     /// How many subscriptions it has.
     pub subscriptions: u64,
     /// Client's name.

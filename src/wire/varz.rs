@@ -48,6 +48,12 @@ pub struct Varz {
     /// Percent of one processor.
     #[serde(default)]
     pub cpu: f64,
+    /// Bytes that may wait for a client.
+    #[serde(default)]
+    pub max_pending: i64,
+    /// How long a write may take, in nanoseconds.
+    #[serde(default)]
+    pub write_deadline: i64,
     /// Slow consumers since the start, of every kind.
     #[serde(default)]
     pub slow_consumers: i64,

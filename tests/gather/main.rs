@@ -5,6 +5,7 @@
 mod support;
 
 mod churn;
+mod closed;
 mod counts;
 mod events;
 mod lens;

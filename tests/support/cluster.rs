@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectOptions};
 use insights_agent::demo::guard::Guard;
+use insights_agent::demo::identity;
 use insights_agent::demo::server::{Server, ServerError};
-use insights_agent::demo::topology::ServerConf;
+use insights_agent::demo::topology::{FileAccount, ServerConf};
 
 use super::agent::AgentArgs;
 use super::builder::{Builder, Limits, Plan};
@@ -262,6 +263,13 @@ impl Cluster {
         self.restart(server).await;
     }
 
+    /// Changes the configuration file of a server; it reads it when it is started again.
+    pub fn rewrite(&mut self, server: usize, edit: impl FnOnce(&mut ServerConf)) {
+        let node = &mut self.nodes[server];
+        edit(&mut node.conf);
+        node.write();
+    }
+
     /// Starts a server again that was stopped or killed, and does not wait for anything.
     pub fn start(&mut self, server: usize) {
         self.spawn(server).unwrap_or_else(|error| panic!("{error}"));
@@ -274,6 +282,32 @@ impl Cluster {
     /// Changes the limits of an account on all servers and waits until they have them.
     pub async fn set_limits(&mut self, account: &str, limits: Limits) {
         self.identities.set_limits(account, limits.0);
+        let access = self.identities.access();
+        for node in self.nodes.iter_mut().filter(|node| node.cluster != usize::MAX) {
+            node.conf.access = access.clone();
+            node.write();
+        }
+        self.reload().await;
+    }
+
+    /// Changes the JWT of an account on all servers and waits until they have it (operator mode only).
+    pub async fn change_account(&mut self, name: &str, change: impl FnOnce(&mut identity::Account)) {
+        change(self.identities.account(name));
+        self.spread_access().await;
+    }
+
+    /// An account as its next JWT has it (operator mode only).
+    pub fn account(&mut self, name: &str) -> &mut identity::Account {
+        self.identities.account(name)
+    }
+
+    /// Changes the accounts of all servers' files and waits until they have them (configuration-file mode only).
+    pub async fn change_file_accounts(&mut self, change: impl FnOnce(&mut Vec<FileAccount>)) {
+        change(self.identities.file_accounts());
+        self.spread_access().await;
+    }
+
+    async fn spread_access(&mut self) {
         let access = self.identities.access();
         for node in self.nodes.iter_mut().filter(|node| node.cluster != usize::MAX) {
             node.conf.access = access.clone();

@@ -88,6 +88,7 @@ impl Identities {
                     account: system.public_key(),
                     kind: ExportKind::Stream,
                     activation,
+                    local_subject: None,
                 });
             }
         }
@@ -192,6 +193,20 @@ impl Identities {
         let users =
             accounts.iter_mut().filter(|known| known.name == account).flat_map(|known| &mut known.users);
         users.into_iter().find(|known| known.user == user).expect("the user").publish = publish;
+    }
+
+    /// An account of operator mode.
+    pub fn account(&mut self, name: &str) -> &mut identity::Account {
+        let Source::Operator { accounts, .. } = &mut self.source else {
+            panic!("accounts are JWTs in operator mode only")
+        };
+        accounts.iter_mut().find(|account| account.name() == name).expect("the account")
+    }
+
+    /// The accounts of configuration-file mode.
+    pub fn file_accounts(&mut self) -> &mut Vec<FileAccount> {
+        let Source::File(accounts) = &mut self.source else { panic!("these accounts are JWTs") };
+        accounts
     }
 
     pub fn account_id(&self, name: &str) -> String {

@@ -53,6 +53,7 @@ mod cluster;
 mod findings;
 mod formation;
 mod identities;
+mod raw;
 pub mod watched;
 
 use std::path::PathBuf;
@@ -63,6 +64,7 @@ pub use cluster::Cluster;
 pub use findings::{Findings, Message};
 pub use formation::routes_needed;
 pub use insights_agent::demo::identity::AccountLimits;
+pub use raw::{Raw, flood};
 
 /// The nats-server binary of this version below `$NATS_SERVER_DIR`, as `scripts/nats-server VERSION` puts it.
 pub fn server_of_version(version: &str) -> PathBuf {

@@ -3,10 +3,12 @@
 use crate::check::Entry;
 
 mod opt_balance_002;
+mod opt_balance_003;
 mod opt_balance_006;
 
 /// In the order of their ids.
 pub const CHECKS: &[Entry] = &[
     Entry::of::<opt_balance_002::ConnectionHotspot>(),
+    Entry::of::<opt_balance_003::SubscriptionHotspot>(),
     Entry::of::<opt_balance_006::AccountConcentration>(),
 ];

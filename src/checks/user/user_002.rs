@@ -7,6 +7,7 @@ use crate::check::{
 use crate::checks::evidence::{
     DOMINANT, LIKELY, ServerShare, Silent, TopList, by_server, in_words, rfc3339, sweep_gaps,
 };
+use crate::checks::roll_up::MOST;
 use crate::snapshot::{Account, Endpoint, HIDDEN, TOKEN, UNAUTHENTICATED, UserDetails, UserFold, shared};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,6 +119,7 @@ impl Rule for ExcessiveUserConnections {
     };
     // The sum over all servers is the same wherever the connections are.
     const DISTURBED: Disturbed = Disturbed::Never;
+    const MOST: usize = MOST;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

@@ -259,6 +259,7 @@ impl Counts {
             subscriptions: stat.num_subscriptions,
         };
         account.interest = account.interest.max(on.subscriptions);
+        account.note_told(server);
         count_traffic(account, server, stat);
         // Ten thousand accounts that are loaded on a thousand servers have connections on few of them.
         if on.connections > 0 || on.leafnodes > 0 {
@@ -290,6 +291,7 @@ impl Counts {
                 Some(account) => {
                     account.interest = account.interest.max(counted.account.interest);
                     account.bytes = account.bytes.saturating_add(counted.account.bytes);
+                    account.told_by = account.told_by.wrapping_add(counted.account.told_by);
                     account.slow_consumers.extend(counted.account.slow_consumers);
                     account.traffic.extend(counted.account.traffic);
                     account.servers.extend(counted.account.servers);

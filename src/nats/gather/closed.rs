@@ -59,6 +59,9 @@ impl Ended {
 struct Target {
     source: ClosedSource,
     before: Look,
+    /// The server's clock when it told its counters: what ended later is the next epoch's, as it is for them. None where it
+    /// told none.
+    until: Option<OffsetDateTime>,
     own: Vec<u64>,
 }
 
@@ -101,7 +104,7 @@ impl Gatherer {
                 auth_required: server.vars.as_ref().map(|vars| vars.auth_required),
             };
             let own = self.own.iter().filter(|(server, _)| server == id).map(|(_, cid)| *cid).collect();
-            targets.push(Target { source, before, own });
+            targets.push(Target { source, before, until: server.now, own });
         }
         let looks = targets.into_iter().map(|target| look(&self.inbox, plan, &self.lanes, target));
         let mut looks = futures_util::stream::iter(looks).buffer_unordered(WIDEST);
@@ -210,7 +213,7 @@ enum Unusable {
 impl Default for Target {
     fn default() -> Self {
         let before = Look { at: OffsetDateTime::UNIX_EPOCH, late: None };
-        Self { source: ClosedSource::default(), before, own: Vec::new() }
+        Self { source: ClosedSource::default(), before, until: None, own: Vec::new() }
     }
 }
 
@@ -223,13 +226,13 @@ struct Taken {
     counted: HashSet<u64>,
     /// Those of them that ended late enough to be met again in the next look.
     stops: Vec<(OffsetDateTime, u64)>,
-    /// The server's clock in the first page: what ended since then is the next epoch's.
+    /// The moment up to which connections are looked at: by the clock in the first page where no other is known.
     now: Option<OffsetDateTime>,
 }
 
 impl Taken {
     fn new(target: Target) -> Self {
-        Self { target, ..Self::default() }
+        Self { now: target.until, target, ..Self::default() }
     }
 
     /// The first moment that is looked at.

@@ -72,13 +72,12 @@ impl Gatherer {
             lanes: &self.lanes,
             left: REQUESTS,
             subscriptions: BTreeMap::new(),
+            silent: BTreeMap::new(),
             tally: Tally::default(),
         };
         for stream in streams {
             match asking.ask(snapshot, &stream).await {
-                Ok(Some(interest)) => drop(cache.insert((stream.account, stream.local), interest)),
-                // What was known is of the past, and what is there now cannot be told.
-                Ok(None) => drop(cache.remove(&(stream.account, stream.local))),
+                Ok(interest) => drop(cache.insert((stream.account, stream.local), interest)),
                 Err(Missing::Budget) => break,
                 Err(Missing::Server(server, answer)) => {
                     snapshot.coverage.note(Endpoint::Interest, &server, answer);
@@ -86,6 +85,11 @@ impl Gatherer {
             }
         }
         asking.tally.add_to(snapshot);
+        let unasked = wanted.iter().filter(|key| !cache.contains_key(*key)).count();
+        if let (Some(server), true) = (snapshot.servers.keys().next().cloned(), unasked > 0) {
+            let why = format!("{unasked} imported streams were not asked for yet");
+            snapshot.coverage.note(Endpoint::Interest, &server, Answer::Partial(why));
+        }
         snapshot.interest = cache.iter().map(|(key, interest)| (key.clone(), *interest)).collect();
         for server in snapshot.servers.keys() {
             snapshot.coverage.note(Endpoint::Interest, server, Answer::Complete);
@@ -138,20 +142,32 @@ struct Asking<'a> {
     left: u64,
     /// Subjects by account and server, none where there are too many to look at.
     subscriptions: BTreeMap<(Name, Name), Option<Vec<String>>>,
+    /// Servers that did not answer. They are not waited for again.
+    silent: BTreeMap<Name, Answer>,
     tally: Tally,
 }
 
 impl Asking<'_> {
-    /// None where it cannot be told.
-    async fn ask(&mut self, snapshot: &Snapshot, stream: &Stream) -> Result<Option<Interest>, Missing> {
-        let epoch = self.plan.epoch;
-        let (mut servers, mut blind) = (0, false);
+    async fn ask(&mut self, snapshot: &Snapshot, stream: &Stream) -> Result<Interest, Missing> {
+        let mut servers = 0;
+        let heard = self.heard(snapshot, stream, &mut servers).await?;
+        Ok(Interest { heard, servers, epoch: self.plan.epoch })
+    }
+
+    /// Whether anybody listens; none where it cannot be told.
+    async fn heard(
+        &mut self,
+        snapshot: &Snapshot,
+        stream: &Stream,
+        servers: &mut u64,
+    ) -> Result<Option<bool>, Missing> {
+        let mut blind = false;
         for server in &stream.servers {
             let options = json!({ "acc": stream.account, "filter_subject": stream.local, "limit": 1 });
             let listed: Listed = self.request(server, "CONNZ", &options, ONE_BYTES).await?;
-            servers += 1;
+            *servers += 1;
             if listed.num_connections > 0 {
-                return Ok(Some(Interest { heard: true, servers, epoch }));
+                return Ok(Some(true));
             }
             let leafnodes =
                 snapshot.accounts.get(&stream.account).and_then(|account| account.servers.get(server));
@@ -159,17 +175,11 @@ impl Asking<'_> {
             blind |= leafnodes.is_some_and(|on| on.leafnodes > 0)
                 && version.is_none_or(|version| version < LISTS_LEAFNODES);
         }
-        if blind {
-            return Ok(None);
+        match (blind, stream.jetstream) {
+            (true, _) => Ok(None),
+            (false, true) => self.in_subscriptions(snapshot, stream).await,
+            (false, false) => Ok(Some(false)),
         }
-        if stream.jetstream {
-            match self.in_subscriptions(snapshot, stream).await? {
-                Some(false) => {}
-                Some(true) => return Ok(Some(Interest { heard: true, servers, epoch })),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(Interest { heard: false, servers, epoch }))
     }
 
     /// Whether a subscription of the account overlaps, be it of no connection; none where there are too many to look at.
@@ -219,11 +229,15 @@ impl Asking<'_> {
         if self.left == 0 || tokio::time::Instant::now() >= self.plan.deadline {
             return Err(Missing::Budget);
         }
+        if let Some(answer) = self.silent.get(server) {
+            return Err(Missing::Server(server.clone(), answer.clone()));
+        }
         self.left -= 1;
         let question = (request, options, bytes);
-        ask_server(self.inbox, self.plan, self.lanes, question, server, &mut self.tally)
-            .await
-            .map(|(_, told)| told)
-            .map_err(|answer| Missing::Server(server.clone(), answer))
+        let told = ask_server(self.inbox, self.plan, self.lanes, question, server, &mut self.tally).await;
+        told.map(|(_, told)| told).map_err(|answer| {
+            self.silent.insert(server.clone(), answer.clone());
+            Missing::Server(server.clone(), answer)
+        })
     }
 }

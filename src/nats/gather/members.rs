@@ -26,6 +26,10 @@ pub(super) struct Member {
     pub(super) clients: Vec<Client>,
     /// Leafnodes of an account.
     pub(super) leafnodes: Option<(String, u64)>,
+    /// Remote clusters, and the accounts that are in optimistic mode there.
+    pub(super) gateways: Vec<(&'static str, Vec<&'static str>)>,
+    /// Whether it is silent when asked for the accounts of gateways.
+    pub(super) hides_accounts: bool,
     /// Clients that only VARZ counts.
     pub(super) unlisted: u64,
     /// From a request to the answer.
@@ -49,6 +53,8 @@ impl Member {
             max_connections: 65_536,
             clients: Vec::new(),
             leafnodes: None,
+            gateways: Vec::new(),
+            hides_accounts: false,
             unlisted: 0,
             latency: Duration::from_millis(2),
             statsz_later: Duration::ZERO,
@@ -90,6 +96,25 @@ impl Member {
         let leafnodes = self.leafnodes.as_ref().map_or(0, |(_, leafnodes)| *leafnodes);
         json!({"connections": connections, "total_connections": connections, "leafnodes": leafnodes,
             "max_connections": self.max_connections, "system_account": "SYS", "cluster": {"cluster_port": 6222}})
+    }
+
+    /// None where it is silent.
+    pub(super) fn gatewayz(&self, body: &Value) -> Option<Value> {
+        let accounts = body["accounts"] == true;
+        if accounts && self.hides_accounts {
+            return None;
+        }
+        let mut outbound = json!({});
+        for (remote, optimistic) in &self.gateways {
+            let account = |name: &&str| json!({"name": name, "interest_mode": "Optimistic"});
+            let mut listed: Vec<Value> = optimistic.iter().map(account).collect();
+            listed.push(json!({"name": "QUIET", "interest_mode": "Interest-Only"}));
+            outbound[remote] = json!({"configured": true, "connection": {"name": "NW", "rtt": "1ms"}});
+            if accounts {
+                outbound[remote]["accounts"] = listed.into();
+            }
+        }
+        Some(json!({"name": self.cluster, "outbound_gateways": outbound, "inbound_gateways": {}}))
     }
 
     pub(super) fn connz(&self, body: &Value, account: Option<&str>) -> String {

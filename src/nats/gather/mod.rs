@@ -14,6 +14,7 @@ mod events;
 mod every;
 mod farewells;
 mod follow_up;
+mod gateway_accounts;
 mod interest;
 mod lanes;
 mod learnt;
@@ -50,6 +51,7 @@ use closed::Ended;
 use denials::Denials;
 use events::EventReader;
 use farewells::Farewells;
+use gateway_accounts::GatewayAccounts;
 use interest::InterestCache;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
@@ -126,6 +128,7 @@ pub struct Gatherer {
     accounts: AccountCache,
     services: ServiceCache,
     interest: InterestCache,
+    gateway_accounts: GatewayAccounts,
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
     learnt: Mutex<Learnt>,
@@ -160,6 +163,7 @@ impl Gatherer {
             accounts: AccountCache::default(),
             services: ServiceCache::default(),
             interest: InterestCache::default(),
+            gateway_accounts: GatewayAccounts::default(),
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
@@ -214,6 +218,7 @@ impl Gatherer {
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
         self.note_own_connection();
+        self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
         let (events, lost) = self.events.take_server_events();
@@ -252,6 +257,7 @@ impl Gatherer {
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         let known = self.roster.ids();
         learnt.retain(&known);
+        self.gateway_accounts.retain(&known);
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
         self.ended.retain(&known);

@@ -6,6 +6,7 @@ use super::every::{self, Answers, Round, Told, What};
 use super::learnt::Faded;
 use super::owners::{Owners, Reading};
 use super::page::Folding;
+use super::services::Questions;
 use super::{Gatherer, Plan, Sweep, accounts};
 use crate::snapshot::{AccountLimits, Endpoint, Limits, PageSource, ServerVars, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
@@ -44,7 +45,8 @@ impl Gatherer {
         }
         let loaded = self.ask_counts(plan, snapshot, servers, late).await;
         self.ask_parts(plan, snapshot, servers, late).await;
-        self.ask_services(plan, snapshot, servers).await;
+        self.ask_gateway_accounts(plan, snapshot, servers).await;
+        let services = Questions::of(plan, snapshot, servers, std::mem::take(&mut self.services), &self.own);
         let asks_accounts = self.asks_accounts(plan);
         let due = match asks_accounts {
             true => accounts::choose(&mut self.accounts, plan, snapshot, &loaded, late),
@@ -58,26 +60,28 @@ impl Gatherer {
             learnt: &self.learnt,
             folding,
         };
-        let swept = match plan.connections {
+        let services = services.ask(&self.inbox, plan, &self.lanes);
+        let (swept, services) = match plan.connections {
             // Which accounts are near a limit is known only when their limits are.
             Sweep::Flagged => {
-                let read = details.await;
+                let (read, services) = tokio::join!(details, services);
                 accounts::take(&mut self.accounts, plan, snapshot, read);
-                sweep.run(self.flagged(plan, snapshot, servers)).await
+                (sweep.run(self.flagged(plan, snapshot, servers)).await, services)
             }
             Sweep::Whole => {
                 let targets = self.whole(plan, snapshot, servers, folding);
                 // Pages first: they are folded while the small answers about accounts come in.
-                let (swept, read) = tokio::join!(sweep.run(targets), details);
+                let (swept, read, services) = tokio::join!(sweep.run(targets), details, services);
                 accounts::take(&mut self.accounts, plan, snapshot, read);
-                swept
+                (swept, services)
             }
             Sweep::Off | Sweep::NotNeeded => {
-                let read = details.await;
+                let (read, services) = tokio::join!(details, services);
                 accounts::take(&mut self.accounts, plan, snapshot, read);
-                Vec::new()
+                (Vec::new(), services)
             }
         };
+        self.note_services(snapshot, services);
         let owners = self.owners.get_mut().unwrap_or_else(PoisonError::into_inner);
         note_swept(snapshot, owners, swept);
         self.ask_closed(plan, snapshot, servers).await;
@@ -115,6 +119,7 @@ impl Gatherer {
         let (vars, ()) = tokio::join!(ask_vars, ask_accounts);
         let vars = self.settle(snapshot, vars);
         self.take_vars(snapshot, vars);
+        snapshot.coverage.used_accounts_only |= only_used;
         if only_used {
             snapshot.only_used_accounts = true;
             counts.ask_used(&self.inbox, plan, &snapshot.servers, &mut sizes).await;

@@ -136,6 +136,7 @@ async fn where_all_accounts_would_be_too_much_only_those_with_clients_are_asked_
     gatherer.statz_sizes.used = Some(Faded::new(BUDGET as f64 / 100.0));
     let snapshot = gatherer.sweep(&plan(1), rules()).await;
     assert_whole(&snapshot);
+    assert!(snapshot.coverage.used_accounts_only);
     assert_eq!(snapshot.accounts[&*key(1)].connections(), 90);
     assert_eq!(snapshot.accounts[&*key(2)].leafnodes(), 4);
     let asked = world.take_asked();

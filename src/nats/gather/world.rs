@@ -292,6 +292,7 @@ impl State {
             let (endpoint, text) = match (kind, endpoint) {
                 ("SERVER", "STATSZ") => ("STATSZ", member.told("statsz", &json!({"start": START}))),
                 ("SERVER", "VARZ") => ("VARZ", member.told("data", &member.varz())),
+                ("SERVER", "GATEWAYZ") => ("GATEWAYZ", member.told("data", &member.gatewayz(body)?)),
                 ("SERVER", "CONNZ") => ("CONNZ", member.connz(body, body["acc"].as_str())),
                 ("ACCOUNT", "CONNZ") => ("ACCOUNT CONNZ", member.connz(body, Some(to))),
                 ("ACCOUNT", "STATZ") => ("ACCOUNT STATZ", member.told("data", &self.statz(member, body)?)),

@@ -178,6 +178,10 @@ impl ConnectionFold {
             let thresholds = (rules.thresholds)(login);
             account.users.insert(&NewUser { id: &user_id, name, thresholds })
         });
+        if connection.stalls > 0 {
+            let user = account.users.at(index(user_index)).map_or(&*user_id, UserFold::label);
+            on_server.stalled.offer(connection, (&account_id, user));
+        }
         let thresholds = account.users.thresholds_at(user_index);
         let silent = client.idle().filter(|idle| *idle > thresholds.idle_after);
         let slow = milliseconds_or_more(&connection.rtt).filter(|rtt| *rtt > thresholds.rtt_above);
@@ -253,6 +257,8 @@ pub(super) struct Mark(u32);
 impl Mark {
     /// One that was not looked at in this epoch.
     pub(super) const RECALLED: Self = Self(0);
+    /// A bearer token that the server leaves out.
+    const HIDDEN: Self = Self(1);
 
     /// The end of a JWT is that of its signature, which no two of a user have in common; the mark tells nobody what it was.
     fn of(token: &str, marks: &DefaultHashBuilder) -> Self {
@@ -354,11 +360,15 @@ impl Credential {
         marks: &DefaultHashBuilder,
     ) -> Self {
         let token: &str = &connection.jwt;
+        let known = user.jwt_mark();
         if token.is_empty() {
-            return Self { limit: None, bearer: is_hidden_bearer(connection, version) };
+            let bearer = known == Mark::HIDDEN || is_hidden_bearer(connection, version);
+            if bearer {
+                user.set_limit(Mark::HIDDEN, None);
+            }
+            return Self { limit: None, bearer };
         }
         let mark = Mark::of(token, marks);
-        let known = user.jwt_mark();
         if known.is_of(mark) {
             return Self { limit: user.subscription_limit(), bearer: known.is_bearer() };
         }
@@ -374,12 +384,19 @@ impl Credential {
 /// Whether this is a bearer user whose token the server leaves out. In operator mode everybody else shows a JWT (server source
 /// and measured, 2.12.8 to 2.15.1); users with a key of a configuration file are in accounts that are no keys.
 fn is_hidden_bearer(connection: &Connection<'_>, version: Option<Version>) -> bool {
-    let is_account = |id: &str| id.starts_with('A') && nkeys::KeyPair::from_public_key(id).is_ok();
+    let (user, account): (&str, &str) = (&connection.authorized_user, &connection.account);
+    // Keys are read last: it takes microseconds, and hardly anybody comes so far.
+    let looks_so = |id: &str, kind: char| id.len() == KEY_BYTES && id.starts_with(kind);
     connection.jwt.is_empty()
         && version.is_some_and(Version::hides_bearer_tokens)
-        && is_user_key(&connection.authorized_user)
-        && is_account(&connection.account)
+        && looks_so(user, 'U')
+        && looks_so(account, 'A')
+        && is_user_key(user)
+        && nkeys::KeyPair::from_public_key(account).is_ok()
 }
+
+/// Characters of a public key.
+const KEY_BYTES: usize = 56;
 
 /// The smaller one. The server's configuration takes 0 for "no limit", claims do not.
 fn own_limit(of_user: Option<u64>, of_server: Option<i64>) -> Option<OwnLimit> {

@@ -66,7 +66,9 @@ pub(super) fn is_key(id: &str) -> bool {
 
 /// What is to be read, in groups: each is read from one server first, one after another; with each account the servers
 /// to ask, and the bytes that its description may have.
-pub(super) type Due = Vec<Vec<(Name, Vec<Name>, u64)>>;
+pub(super) type Due = Vec<Vec<One>>;
+
+type One = (Name, Vec<Name>, u64);
 
 /// An account, what was read of it, how the servers that were asked did, and what that cost.
 pub(super) struct Read {
@@ -102,7 +104,7 @@ pub(super) fn choose(
     let new = |id: &Name| loaded.contains_key(id) && !known(id);
     let keys = snapshot.accounts.keys().filter(|id| (details || is_key(id)) && (!late || new(id)));
     let keys = keys.cloned().collect();
-    let mut groups: BTreeMap<Option<Name>, Vec<(Name, Vec<Name>, u64)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Option<Name>, Vec<One>> = BTreeMap::new();
     for id in due(cache, snapshot, keys, known) {
         let mut servers: Vec<Name> = loaded.get(&id).cloned().unwrap_or_default();
         servers.truncate(TRIES);

@@ -1,0 +1,212 @@
+//! What the checks of routes, gateways and leafnodes have in common.
+
+use super::evidence::TOP;
+use crate::check::{Entity, Observed, OutOfRange, Verdict, rounded};
+use crate::snapshot::{Leaf, Missing, Server, Snapshot};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Durations are written as humantime reads them, here as everywhere in the configuration.
+pub(super) mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::time::Duration;
+
+    pub(in crate::checks) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(in crate::checks) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("not a duration: {error}")))
+    }
+}
+
+/// A round trip of at least a tenth of a millisecond: less would name every link.
+pub(super) fn round_trip(key: &'static str, value: Duration) -> Result<(), OutOfRange> {
+    if value >= Duration::from_micros(100) {
+        return Ok(());
+    }
+    let value = humantime::format_duration(value).to_string();
+    Err(OutOfRange { key, value, expected: "at least 100us" })
+}
+
+/// A duration in milliseconds, to three decimals.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1000.0
+}
+
+/// A round trip against the longest that is accepted.
+pub(super) fn observed_rtt(rtt: Duration, most: Duration) -> Observed {
+    Observed {
+        value: rounded(milliseconds(rtt)),
+        ..Observed::count(0, rounded(milliseconds(most)), "milliseconds")
+    }
+}
+
+/// Bytes in words: `3.5 MiB`.
+pub(super) fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+/// A server that did not answer the roll call, by the id or the name that a route or a gateway tells.
+pub(super) fn missing<'a>(snapshot: &'a Snapshot, id: &Name, name: Option<&Name>) -> Option<&'a Missing> {
+    let is = |missing: &&Missing| {
+        missing.id.as_ref() == Some(id) || missing.name == *id || name == Some(&missing.name)
+    };
+    snapshot.coverage.missing.iter().find(is)
+}
+
+/// What people call the server with this id, as far as anybody tells: its own answer, the one who has a link to it, or an
+/// earlier epoch. An id is new after every restart and no name.
+pub(super) fn name_of(snapshot: &Snapshot, id: &Name, told: Option<&Name>) -> Option<Name> {
+    let own = snapshot.servers.get(id).map(|server| server.name.clone());
+    own.or_else(|| told.cloned()).or_else(|| missing(snapshot, id, None).map(|missing| missing.name.clone()))
+}
+
+/// A leafnode of an account, with all connections that the servers of the system list for it.
+pub(super) struct Leafnode<'a> {
+    /// The account at the end that tells of it.
+    pub(super) account: Name,
+    /// The leaf's name, or its address where it has none that lasts.
+    pub(super) label: Name,
+    /// Never empty.
+    pub(super) connections: Vec<Connection<'a>>,
+}
+
+/// A leafnode connection, and who tells of it.
+#[derive(Clone, Copy)]
+pub(super) struct Connection<'a> {
+    pub(super) server: &'a Server,
+    pub(super) leaf: &'a Leaf,
+}
+
+impl Leafnode<'_> {
+    /// What a finding about it is about.
+    pub(super) fn entity(&self, snapshot: &Snapshot) -> Entity {
+        Entity::leafnode(&self.account, self.account_name(snapshot), &self.label)
+    }
+
+    fn account_name<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Name> {
+        snapshot.accounts.get(&self.account).and_then(|account| account.name.as_ref())
+    }
+
+    /// What people call its account.
+    pub(super) fn account_label(&self, snapshot: &Snapshot) -> Name {
+        self.account_name(snapshot).unwrap_or(&self.account).clone()
+    }
+}
+
+/// Every leafnode, by account and name. Both ends list a connection where both belong to the system: the row of the hub
+/// is taken, and that of the leaf only where the system does not know a server of the hub's name. Whether that one answers
+/// must not matter, for the two ends know different accounts.
+pub(super) fn leafnodes(snapshot: &Snapshot) -> Vec<Leafnode<'_>> {
+    let missing = snapshot.coverage.missing.iter().map(|missing| &missing.name);
+    let known: BTreeSet<&Name> =
+        snapshot.servers.values().map(|server| &server.name).chain(missing).collect();
+    let mut leafnodes: BTreeMap<(Name, Name), Vec<Connection<'_>>> = BTreeMap::new();
+    for server in snapshot.servers.values() {
+        for leaf in server.leafs.iter().flatten() {
+            let label = match (leaf.is_spoke, &leaf.name) {
+                (true, Some(hub)) if known.contains(hub) => continue,
+                (true, _) => &server.name,
+                (false, Some(name)) if !is_id(name) => name,
+                (false, _) => &leaf.ip,
+            };
+            let key = (leaf.account.clone(), label.clone());
+            leafnodes.entry(key).or_default().push(Connection { server, leaf });
+        }
+    }
+    leafnodes
+        .into_iter()
+        .map(|((account, label), connections)| Leafnode { account, label, connections })
+        .collect()
+}
+
+/// Whether a name is the public key that a server without a configured name goes by, which is new at every boot.
+fn is_id(name: &str) -> bool {
+    name.len() == 56 && name.starts_with('N') && name.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'))
+}
+
+/// A connection of a leafnode, in evidence.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(super) struct LeafRow {
+    /// The server that lists it.
+    #[schemars(with = "String")]
+    pub(super) server: Name,
+    /// Whether that server is the leaf, which dialled; otherwise it is the hub.
+    pub(super) is_spoke: bool,
+    /// The address of the other end.
+    #[schemars(with = "String")]
+    pub(super) address: Name,
+    /// Round trip in milliseconds; none before it has been measured.
+    pub(super) rtt_ms: Option<f64>,
+    /// Subjects that the other end is interested in.
+    pub(super) subscriptions: u64,
+    /// The compression that was negotiated (2.10).
+    #[schemars(with = "Option<String>")]
+    pub(super) compression: Option<Name>,
+}
+
+impl LeafRow {
+    pub(super) fn of(connection: Connection<'_>) -> Self {
+        let Leaf { ip, port, .. } = connection.leaf;
+        // Of an IPv6 address the port is told apart by brackets.
+        let address = if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+        Self {
+            server: connection.server.name.clone(),
+            is_spoke: connection.leaf.is_spoke,
+            address: Name::from(address),
+            rtt_ms: connection.leaf.rtt.map(milliseconds),
+            subscriptions: connection.leaf.subscriptions,
+            compression: connection.leaf.compression.clone(),
+        }
+    }
+}
+
+/// The connections of a leafnode, the worst first, and how many there are.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(super) struct LeafRows {
+    /// At most 5 of them.
+    pub(super) top: Vec<LeafRow>,
+    /// How many there are.
+    pub(super) connections: u64,
+}
+
+impl LeafRows {
+    pub(super) fn of<'a>(connections: impl Iterator<Item = Connection<'a>>) -> Self {
+        let mut rows = Self { top: Vec::new(), connections: 0 };
+        for connection in connections {
+            rows.connections += 1;
+            if rows.top.len() < TOP {
+                rows.top.push(LeafRow::of(connection));
+            }
+        }
+        rows
+    }
+}
+
+/// Leafnodes of one account that a check names. One cause, such as a hub's configuration, may hold for thousands.
+const NAMED: usize = 20;
+
+/// The first verdicts of each account by the leaf's name, so that the same ones stay. The evidence of each tells how many
+/// there are.
+pub(super) fn named<T>(
+    found: &[(Leafnode<'_>, T)],
+    verdict: impl Fn(&Leafnode<'_>, &T, u64) -> Verdict,
+) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    // They are in the order of their accounts.
+    for of_account in found.chunk_by(|(a, _), (b, _)| a.account == b.account) {
+        let all = of_account.len() as u64;
+        verdicts.extend(of_account.iter().take(NAMED).map(|(leafnode, what)| verdict(leafnode, what, all)));
+    }
+    verdicts
+}

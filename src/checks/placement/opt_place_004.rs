@@ -1,0 +1,227 @@
+//! OPT_PLACE_004: an account's messages go through a gateway whether or not anybody there wants them.
+
+use crate::check::{
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict,
+};
+use crate::checks::evidence::TOP;
+use crate::snapshot::{Endpoint, Gateway, Server, Snapshot};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See [`Rule::META`].
+pub(super) struct OptimisticGateway;
+
+/// It has no thresholds.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// The remote cluster.
+    #[schemars(with = "String")]
+    remote: Name,
+    /// Servers whose gateway to it sends the account's messages without knowing of interest, by name, at most 5.
+    #[schemars(with = "Vec<String>")]
+    servers: Vec<Name>,
+    /// How many such servers there are.
+    such_servers: u64,
+    /// The most accounts that one of these gateways has in this mode; at most 20 accounts of a remote cluster are
+    /// reported.
+    such_accounts: u64,
+    /// Versions of the servers of the remote cluster that answered.
+    remote_versions: Vec<String>,
+}
+
+/// Accounts that are reported of one remote cluster: the cause is most often the cluster.
+const NAMED: usize = 20;
+
+impl Rule for OptimisticGateway {
+    const META: Meta = Meta {
+        id: "OPT_PLACE_004",
+        name: "Gateway in Optimistic Mode",
+        severity: Severity::Info,
+        category: Category::Waste,
+        kind: Kind::Optimization,
+        entity: EntityType::Account,
+        group: Some("placement"),
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        differs: None,
+        rule: "A server's gateway to a remote cluster is in optimistic mode for an account.",
+        why: "In optimistic mode a server sends an account's messages to the remote cluster until it is told, subject by \
+              subject, that nobody there wants them. In interest-only mode it knows what is wanted, and sends nothing \
+              else.\n\n\
+              Servers since 2.9 ask each other for interest-only mode as soon as they are connected, for every account \
+              that they have. What stays optimistic is seen with remote clusters of older servers.\n\n\
+              Asking for the accounts of gateways is dear, as the answer lists all of them: servers are asked once when a \
+              gateway is new, and then every 30 minutes or 30 epochs, whichever is longer. The finding may be that old, \
+              and lasts as long.",
+        remedy: &[
+            "Upgrade the servers of the remote cluster to 2.9 or later.",
+            "Reconnect the gateway, for instance by a rolling restart of one side, once both sides are.",
+        ],
+        needs: &[Endpoint::Gatewayz, Endpoint::GatewayAccounts],
+        evidence_from: &[],
+        scope: Scope::System,
+        partial: Partial::CanFire,
+    };
+    // A gateway that is just made changes its mode within a moment.
+    const DISTURBED: Disturbed = Disturbed::Cluster;
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+        let mut remotes: BTreeMap<&Name, Vec<(&Server, &Gateway)>> = BTreeMap::new();
+        for server in context.now.servers.values() {
+            for (remote, gateway) in server.gateways.iter().flat_map(|gateways| &gateways.outbound) {
+                if !gateway.optimistic.is_empty() {
+                    remotes.entry(remote).or_default().push((server, gateway));
+                }
+            }
+        }
+        let verdicts =
+            remotes.into_iter().flat_map(|(remote, links)| judge_remote(context.now, remote, &links));
+        verdicts.collect()
+    }
+}
+
+fn judge_remote(now: &Snapshot, remote: &Name, links: &[(&Server, &Gateway)]) -> Vec<Verdict> {
+    let mut accounts: BTreeMap<&Name, BTreeSet<&Name>> = BTreeMap::new();
+    for (server, gateway) in links {
+        for account in &gateway.optimistic {
+            accounts.entry(account).or_default().insert(&server.name);
+        }
+    }
+    let such_accounts = links.iter().map(|(_, gateway)| gateway.optimistic_in_all).max().unwrap_or(0);
+    let beyond = now.servers.values().filter(|server| server.cluster.as_ref() == Some(remote));
+    let versions: BTreeSet<_> = beyond.filter_map(|server| server.version).collect();
+    let remote_versions: Vec<String> = versions.iter().take(TOP).map(ToString::to_string).collect();
+    let verdict = |(account, servers): (&Name, BTreeSet<&Name>)| {
+        let name = now.accounts.get(account).and_then(|account| account.name.as_ref());
+        let label = name.unwrap_or(account);
+        let such_servers = servers.len() as u64;
+        let evidence = Evidence {
+            remote: remote.clone(),
+            servers: servers.into_iter().take(TOP).cloned().collect(),
+            such_servers,
+            such_accounts,
+            remote_versions: remote_versions.clone(),
+        };
+        let summary = format!(
+            "messages of account {label} are sent to cluster {remote} whether or not anybody there wants them"
+        );
+        let mut steps = Vec::new();
+        if remote_versions.is_empty() {
+            steps.push(format!("No server of {remote} answers this agent: look up their version there."));
+        }
+        steps.push(format!("Upgrade the servers of {remote} to 2.9 or later."));
+        steps.push(
+            "Reconnect the gateway, for instance by a rolling restart of one side, once both sides are."
+                .into(),
+        );
+        let entity = Entity::account_in_cluster(account, name, remote);
+        Verdict::firing(entity, summary, Observed::count(such_servers, 0, "servers"), &evidence, steps)
+    };
+    accounts.into_iter().take(NAMED).map(verdict).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Standing;
+    use crate::checks::laws::{judge, only};
+    use crate::snapshot::build::System;
+    use crate::snapshot::gateways;
+    use crate::wire::envelope;
+    use crate::wire::gatewayz::Gatewayz;
+    use serde_json::{Value, json};
+
+    type Check = OptimisticGateway;
+
+    /// An answer as servers write it, with these accounts and modes. No server since 2.9 was brought to say `Optimistic`.
+    fn told(accounts: &Value) -> crate::snapshot::Gateways {
+        let connection = json!({"cid": 8, "kind": "Gateway", "ip": "127.0.0.1", "port": 15_521, "rtt": "131µs",
+            "uptime": "18s", "idle": "0s", "pending_bytes": 0, "subscriptions": 278, "name": "ID-w1"});
+        let answer = json!({"server": {"name": "n1", "host": "h", "id": "ID-n1", "cluster": "east", "ver": "2.8.4",
+            "time": "2023-11-14T22:13:20Z"}, "data": {"server_id": "ID-n1", "name": "east", "inbound_gateways": {},
+            "outbound_gateways": {"west": {"configured": true, "connection": connection, "accounts": accounts}}}});
+        gateways(&envelope::parse::<Gatewayz>(answer.to_string().as_bytes()).unwrap().1.unwrap())
+    }
+
+    fn account(name: &str, mode: &str) -> Value {
+        json!({"name": name, "interest_mode": mode, "interest_only_threshold": 1000})
+    }
+
+    fn with(accounts: &[Value], servers: &[&str]) -> System {
+        let mut system = System::of(3);
+        system.add_server("w1", Some("west"));
+        for server in servers {
+            system.server_mut(server).gateways = Some(told(&json!(accounts)));
+        }
+        system
+    }
+
+    fn entity(account: &str) -> Entity {
+        Entity::account_in_cluster(account, None, &"west".into())
+    }
+
+    #[test]
+    fn one_finding_for_each_account_and_remote_cluster() {
+        let fine = [account("APP", "Interest-Only"), account("B", "Transitioning"), account("C", "")];
+        let judgement = judge::<Check>(&with(&fine, &["n1"]).done());
+        assert!(judgement.firing.is_empty());
+        assert_eq!(judgement.standing(&entity("APP")), Standing::Clear);
+
+        let mixed = [account("APP", "Optimistic"), account("B", "Interest-Only")];
+        let judgement = judge::<Check>(&with(&mixed, &["n1", "n3"]).done());
+        let (found, firing) = only(&judgement);
+        assert_eq!((found, &*found.id), (&entity("APP"), "APP/west"));
+        assert_eq!(
+            firing.summary,
+            "messages of account APP are sent to cluster west whether or not anybody there wants them"
+        );
+        assert_eq!(json!(firing.observed), json!({"value": 2, "threshold": 0, "unit": "servers"}));
+        assert_eq!(
+            firing.evidence,
+            json!({"remote": "west", "servers": ["n1", "n3"], "such_servers": 2, "such_accounts": 1,
+                   "remote_versions": ["2.15.1"]})
+        );
+    }
+
+    #[test]
+    fn very_many_accounts_are_bounded() {
+        let many: Vec<Value> = (0..5000).map(|n| account(&format!("A{n:04}"), "Optimistic")).collect();
+        let system = with(&many, &["n1"]);
+        assert_eq!(told(&json!(many)).outbound["west"].optimistic.len(), 1000);
+        let judgement = judge::<Check>(&system.done());
+        assert_eq!(judgement.firing.len(), 20);
+        assert_eq!(judgement.firing[0].0, entity("A0000"));
+        assert_eq!(judgement.firing[0].1.evidence["such_accounts"], 5000);
+    }
+
+    #[test]
+    fn an_answer_that_is_missing_is_unknown() {
+        let optimistic = [account("APP", "Optimistic")];
+        for endpoint in [Endpoint::Gatewayz, Endpoint::GatewayAccounts] {
+            let judgement = judge::<Check>(&with(&optimistic, &["n1"]).silent("n2", endpoint).done());
+            assert_eq!(judgement.firing.len(), 1);
+            assert!(matches!(judgement.standing(&entity("B")), Standing::Unknown(_)));
+        }
+        let beyond = with(&optimistic, &["n1"]).with(|snapshot| {
+            snapshot.servers.remove("ID-w1");
+        });
+        let judgement = judge::<Check>(&beyond.done());
+        assert!(only(&judgement).1.remediation[0].starts_with("No server of west answers"));
+    }
+}

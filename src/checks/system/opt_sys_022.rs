@@ -1,0 +1,413 @@
+//! OPT_SYS_022: the clients of a server have ever more subscriptions, though they are not more.
+
+use crate::check::{
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Severity, Thresholds, Validate, Verdict, at_least, percent, percent_of, rounded,
+};
+use crate::checks::evidence::{SubscribersOn, TOP, in_words};
+use crate::snapshot::{Account, Endpoint, Point, Sample, Series, Server, Track};
+use crate::text::Name;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// See [`Rule::META`].
+pub(super) struct SubscriptionGrowth;
+
+/// When it fires.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Fire when subscriptions grew by more than this over the window, in percent.
+    growth_percent: f64,
+    /// Only if the number of connections changed by less than this meanwhile, in percent.
+    connections_percent: f64,
+    /// Only if so many of the epochs of the window, in percent, did not have fewer subscriptions than the one before.
+    rising_percent: f64,
+    /// Leave out servers with fewer subscriptions than this.
+    min_subscriptions: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { growth_percent: 20.0, connections_percent: 5.0, rising_percent: 80.0, min_subscriptions: 100 }
+    }
+}
+
+impl Validate for Limits {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        if !(self.growth_percent > 0.0 && self.growth_percent.is_finite()) {
+            let value = self.growth_percent.to_string();
+            return Err(OutOfRange { key: "growth_percent", value, expected: "a number above 0" });
+        }
+        percent("connections_percent", self.connections_percent)?;
+        percent("rising_percent", self.rising_percent)?;
+        at_least("min_subscriptions", self.min_subscriptions, 1)
+    }
+}
+
+/// Epochs from which growth is told, the present one included.
+const EPOCHS: usize = 10;
+
+/// The most that one epoch may bring of the growth. A deployment brings all of its subscriptions at once, a leak does not.
+const STEP: f64 = 0.5;
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Evidence {
+    /// Subscriptions of the server's clients at the beginning of the window.
+    from: u64,
+    /// Those now.
+    to: u64,
+    /// Subscriptions gained per hour, at the pace of the window.
+    per_hour: f64,
+    /// Length of the window in seconds, at most an hour.
+    over_seconds: u64,
+    /// Epochs that were compared.
+    epochs: u64,
+    /// Epochs with no fewer subscriptions than the one before, in percent.
+    rising_percent: f64,
+    /// Client connections at the beginning of the window.
+    connections_from: u64,
+    /// Those now.
+    connections_to: u64,
+    /// Accounts whose subscriptions grew by most over the last epochs, on all servers of a cluster together; at most 5.
+    accounts: Vec<Grown>,
+    /// Who has most subscriptions on this server.
+    top: SubscribersOn,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Grown {
+    /// The account, by the name that people know.
+    #[schemars(with = "String")]
+    account: Name,
+    /// Subscriptions gained.
+    subscriptions: i64,
+    /// Connections gained, or lost.
+    connections: i64,
+    /// In how many seconds.
+    over_seconds: u64,
+}
+
+impl Rule for SubscriptionGrowth {
+    const META: Meta = Meta {
+        id: "OPT_SYS_022",
+        name: "Growing Number of Subscriptions",
+        severity: Severity::Info,
+        category: Category::Waste,
+        kind: Kind::Optimization,
+        entity: EntityType::Server,
+        group: Some("system"),
+        since: "2.9",
+        aliases: &[],
+        docs_url: None,
+        differs: Some(
+            "It follows the subscriptions of the server's own clients, added up from the list of connections, since the number \
+             that servers report contains what routes brought and grows on every member; and growth of which one epoch brings \
+             more than half is a deployment.",
+        ),
+        rule: "The subscriptions of a server's clients grew by more than 20 % over at least 10 epochs, rising in 80 % of them, \
+               while its connections changed by less than 5 %.",
+        why: "Clients that subscribe and do not unsubscribe leak: an inbox for each request, a subscription for each session \
+              or order. Each one costs memory on every server of the cluster, makes matching slower, and one day the \
+              connection meets the limit of its account, user or server, from where on its subscriptions are refused \
+              (ACCOUNTS_006).\n\n\
+              The window is the last hour, or as much of it as this agent has watched, and at least 10 epochs. A server that \
+              was started anew, or whose connections were not all listed in an epoch, begins again. Growth that comes \
+              with connections is growth of use, and is not reported; servers whose clients have fewer than 100 \
+              subscriptions are left out.",
+        remedy: &[
+            "Find the client: its number of subscriptions grows from look to look (`nats server report connections --sort \
+             subs`).",
+            "Unsubscribe from what is done with, or let a subscription end by itself after so many messages.",
+            "Use one inbox for all requests of a connection (`_INBOX.<id>.*`), as current client libraries do.",
+            "Bound it by a limit of subscriptions of the user or the account, so that a leak shows itself early.",
+        ],
+        needs: &[Endpoint::Connz, Endpoint::Varz],
+        evidence_from: &[Endpoint::AccountStatz],
+        scope: Scope::Server,
+        partial: Partial::CannotFire,
+    };
+    const EPOCHS: u64 = EPOCHS as u64;
+    // As the window passes on, growth that has ended sinks below the threshold once; a pause of an epoch is no end.
+    const KEEP: u64 = 2;
+    const SERIES: &'static [Series] = &[Series::ServerSubscriptions, Series::ServerConnections];
+    // Clients of a server that leaves come to the others, though with their connections.
+    const DISTURBED: Disturbed = Disturbed::Cluster;
+    type Thresholds = Limits;
+    type Evidence = Evidence;
+
+    fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        let by_boot = |series| -> BTreeMap<Name, Track> {
+            context.tracks(series).into_iter().map(|track| (track.boot.clone(), track)).collect()
+        };
+        let (subscriptions, connections) =
+            (by_boot(Series::ServerSubscriptions), by_boot(Series::ServerConnections));
+        let servers = context.now.servers.values().filter_map(|server| {
+            let window =
+                Window::of(&subscriptions.get(&server.id)?.points, &connections.get(&server.id)?.points)?;
+            judge_server(context, thresholds, server, &window)
+        });
+        servers.collect()
+    }
+}
+
+/// What a server's hour was like.
+struct Window {
+    from: u64,
+    to: u64,
+    connections: (u64, u64),
+    seconds: f64,
+    epochs: usize,
+    rising: usize,
+    largest_step: u64,
+}
+
+impl Window {
+    fn of(subscriptions: &[Point], connections: &[Point]) -> Option<Self> {
+        let (first, last) = (subscriptions.first()?, subscriptions.last()?);
+        // Connections are told also where they are not listed: from the same time on.
+        let connections_from = connections.iter().rev().find(|point| point.at <= first.at)?;
+        let pairs = || subscriptions.windows(2).map(|pair| (pair[0].value, pair[1].value));
+        Some(Self {
+            from: first.value,
+            to: last.value,
+            connections: (connections_from.value, connections.last()?.value),
+            seconds: (last.at - first.at).as_seconds_f64(),
+            epochs: subscriptions.len(),
+            rising: pairs().filter(|(before, after)| after >= before).count(),
+            largest_step: pairs().map(|(before, after)| after.saturating_sub(before)).max().unwrap_or(0),
+        })
+    }
+
+    const fn gained(&self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+
+    fn rising_percent(&self) -> f64 {
+        percent_of(self.rising as u64, self.epochs.saturating_sub(1) as u64).unwrap_or(0.0)
+    }
+
+    /// In percent of what there was: beyond any where there was nothing.
+    fn is_growth(&self, limits: &Limits) -> bool {
+        let (from, to) = self.connections;
+        let (gained, changed) = (self.gained() as f64, from.abs_diff(to) as f64);
+        self.epochs >= EPOCHS
+            && self.seconds > 0.0
+            && self.to >= limits.min_subscriptions
+            && gained * 100.0 > limits.growth_percent * self.from as f64
+            && changed * 100.0 < limits.connections_percent * from as f64
+            && self.rising as f64 * 100.0 >= limits.rising_percent * (self.epochs - 1) as f64
+            && self.largest_step as f64 <= STEP * gained
+    }
+}
+
+fn judge_server(
+    context: &Context<'_>,
+    thresholds: &Thresholds<Limits>,
+    server: &Server,
+    window: &Window,
+) -> Option<Verdict> {
+    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let limits = thresholds.of(&entity);
+    if !window.is_growth(limits) {
+        return None;
+    }
+    let Window { from, to, .. } = *window;
+    let share = percent_of(window.gained(), from);
+    let by = share.map_or_else(String::new, |share| format!(" ({share:.1} %)"));
+    let summary = format!(
+        "subscriptions of server {}'s clients grew from {from} to {to}{by} in {}, while it has {} connections as before",
+        server.name,
+        in_words(window.seconds as u64),
+        window.connections.1,
+    );
+    let observed = Observed {
+        percent: share,
+        ..Observed::count(window.gained(), rounded(limits.growth_percent), "subscriptions")
+    };
+    let evidence = Evidence {
+        from,
+        to,
+        per_hour: (window.gained() as f64 * 36_000.0 / window.seconds).round() / 10.0,
+        over_seconds: window.seconds as u64,
+        epochs: window.epochs as u64,
+        rising_percent: window.rising_percent(),
+        connections_from: window.connections.0,
+        connections_to: window.connections.1,
+        accounts: grown(context),
+        top: SubscribersOn::of(context.now, server),
+    };
+    let remediation = remediation(&evidence);
+    Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
+}
+
+fn grown(context: &Context<'_>) -> Vec<Grown> {
+    let of = |account: &Account| {
+        let now = Sample {
+            at: context.now.taken_at,
+            connections: account.connections(),
+            subscriptions: account.subscriptions()?,
+        };
+        let trend = context.history.account(&account.id, now)?;
+        (trend.subscriptions > 0).then(|| Grown {
+            account: Name::from(account.label()),
+            subscriptions: trend.subscriptions,
+            connections: trend.connections,
+            over_seconds: trend.seconds as u64,
+        })
+    };
+    let mut grown: Vec<Grown> = context.now.accounts.values().filter_map(of).collect();
+    grown.sort_by(|a, b| b.subscriptions.cmp(&a.subscriptions).then_with(|| a.account.cmp(&b.account)));
+    grown.truncate(TOP);
+    grown
+}
+
+fn remediation(evidence: &Evidence) -> Vec<String> {
+    let mut steps = Vec::new();
+    if let Some(Grown { account, subscriptions, .. }) = evidence.accounts.first() {
+        steps.push(format!(
+            "Account {account} has gained most subscriptions ({subscriptions}): begin with its clients."
+        ));
+    }
+    steps.extend(evidence.top.begin());
+    steps.push(
+        "Unsubscribe from what is done with, or let a subscription end by itself after so many messages."
+            .into(),
+    );
+    steps.push("Use one inbox for all requests of a connection, as current client libraries do.".into());
+    steps.push(
+        "Bound it by a limit of subscriptions of the user or the account, so that a leak shows itself early."
+            .into(),
+    );
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Settings, Standing};
+    use crate::checks::laws::{judge_last, judge_last_set, only};
+    use crate::snapshot::Snapshot;
+    use crate::snapshot::build::System;
+    use serde_json::json;
+
+    type Check = SubscriptionGrowth;
+
+    /// A minute of a server with 40 connections, of which one has all subscriptions.
+    fn minute(number: i64, subscriptions: u64, connections: u64) -> System {
+        System::of(2)
+            .at(number * 60)
+            .connect("n1", "APP", "leaky", 1, |c, _| c.subscriptions = subscriptions)
+            .connect("n1", "APP", "rest", connections - 1, |_, _| {})
+            .with(|snapshot| snapshot.accounts.get_mut("APP").unwrap().interest = Some(subscriptions))
+    }
+
+    fn minutes(values: &[u64]) -> Vec<Snapshot> {
+        (0..).zip(values).map(|(number, value)| minute(number, *value, 40).done()).collect()
+    }
+
+    fn rising() -> Vec<u64> {
+        (0..10).map(|n| 1000 + 25 * n).collect()
+    }
+
+    fn entity() -> Entity {
+        Entity::server(&"n1".into(), Some(&"east".into()))
+    }
+
+    #[test]
+    fn a_leak_fires_with_the_client_and_the_account() {
+        let judgement = judge_last::<Check>(&minutes(&rising()));
+        let (found, firing) = only(&judgement);
+        assert_eq!(found, &entity());
+        assert_eq!(
+            firing.summary,
+            "subscriptions of server n1's clients grew from 1000 to 1225 (22.5 %) in 9m, while it has 40 connections as \
+             before"
+        );
+        assert_eq!(
+            json!(firing.observed),
+            json!({"value": 225, "percent": 22.5, "threshold": 20.0, "unit": "subscriptions"})
+        );
+        let evidence = &firing.evidence;
+        assert_eq!((&evidence["per_hour"], &evidence["epochs"]), (&json!(1500.0), &json!(10)));
+        assert_eq!((&evidence["connections_from"], &evidence["rising_percent"]), (&json!(40), &json!(100.0)));
+        assert_eq!(
+            evidence["accounts"],
+            json!([{"account": "APP", "subscriptions": 225, "connections": 0, "over_seconds": 540}])
+        );
+        assert_eq!(evidence["top"]["connections"][0]["user"], "leaky");
+        assert!(firing.remediation[0].starts_with("Account APP has gained most"));
+        assert!(firing.remediation[1].starts_with("Begin with connection 1 of user leaky"));
+    }
+
+    #[test]
+    fn what_is_no_leak_does_not_fire() {
+        let quiet = |values: &[u64]| {
+            let judgement = judge_last::<Check>(&minutes(values));
+            assert!(judgement.firing.is_empty(), "{values:?}");
+            assert_eq!(judgement.standing(&entity()), Standing::Clear, "{values:?}");
+        };
+        let of = |f: fn(u64) -> u64| -> Vec<u64> { (0..10).map(f).collect() };
+        quiet(&of(|_| 5000));
+        quiet(&of(|n| 5000 - n * 100));
+        // Exactly a fifth; too few of them; half of the epochs fall; a deployment.
+        quiet(&[1000, 1025, 1050, 1075, 1100, 1120, 1140, 1160, 1180, 1200]);
+        quiet(&of(|n| 10 + n * 9));
+        quiet(&of(|n| 1000 + n * 50 - (n % 2) * 80));
+        quiet(&of(|n| if n < 5 { 1000 } else { 2000 }));
+        quiet(&of(|_| u64::MAX));
+    }
+
+    #[test]
+    fn growth_with_connections_is_growth_of_use() {
+        let with = |last: u64| {
+            let connections = |n: i64| if n == 9 { last } else { 40 };
+            let epochs: Vec<Snapshot> =
+                (0..).zip(rising()).map(|(n, value)| minute(n, value, connections(n)).done()).collect();
+            judge_last::<Check>(&epochs).firing.len()
+        };
+        assert_eq!((with(41), with(42), with(38), with(39)), (1, 0, 0, 1));
+    }
+
+    #[test]
+    fn a_restart_and_a_sweep_with_a_gap_begin_anew() {
+        let mut epochs = minutes(&rising());
+        for (id, server) in std::mem::take(&mut epochs[3].servers) {
+            let id: Name = format!("{id}-before").into();
+            epochs[3].servers.insert(id.clone(), Server { id, ..server });
+        }
+        assert!(judge_last::<Check>(&epochs).firing.is_empty());
+        let mut epochs = minutes(&rising());
+        epochs[3] = minute(3, 10, 40).silent("n1", Endpoint::Connz).done();
+        assert!(judge_last::<Check>(&epochs).firing.is_empty());
+        let mut now = minute(9, 2000, 40).silent("n1", Endpoint::Connz).done();
+        now.servers.get_mut("ID-n1").unwrap().fold = None;
+        let mut epochs = minutes(&rising());
+        epochs[9] = now;
+        let judgement = judge_last::<Check>(&epochs);
+        assert!(judgement.firing.is_empty());
+        assert!(matches!(judgement.standing(&entity()), Standing::Unknown(_)));
+        assert!(judge_last::<Check>(&minutes(&rising())[..9]).nothing.unwrap().contains("10 epochs"));
+    }
+
+    #[test]
+    fn thresholds_can_be_set_and_are_bounded() {
+        let settings = |value: serde_json::Value| Settings {
+            base: value.as_object().cloned().unwrap(),
+            ..Settings::default()
+        };
+        let strict = settings(json!({"growth_percent": 30}));
+        assert!(judge_last_set::<Check>(&minutes(&rising()), &strict).firing.is_empty());
+        for (key, bad) in [
+            ("growth_percent", json!(0)),
+            ("connections_percent", json!(101)),
+            ("rising_percent", json!(-1)),
+            ("min_subscriptions", json!(0)),
+        ] {
+            let base = [(key.to_owned(), bad)].into_iter().collect();
+            let error = Thresholds::<Limits>::new(&Settings { base, ..Settings::default() }).unwrap_err();
+            assert_eq!(error.key.as_deref(), Some(key));
+        }
+    }
+}
