@@ -157,7 +157,8 @@ impl Config {
         match self.list_connections {
             ListConnections::All => {}
             ListConnections::Off => {
-                requests.retain(|endpoint| !matches!(endpoint, Endpoint::Connz | Endpoint::AccountConnz))
+                let listed = [Endpoint::Connz, Endpoint::AccountConnz, Endpoint::Closed];
+                requests.retain(|endpoint| !listed.contains(endpoint));
             }
             // They tell which accounts are near a limit.
             ListConnections::Flagged if requests.contains(&Endpoint::Connz) => {

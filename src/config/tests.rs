@@ -126,7 +126,7 @@ fn what_is_not_listed_is_not_asked() {
     assert_eq!(requests("flagged"), all);
     let off = requests("off");
     let less: Vec<_> = all.difference(&off).copied().collect();
-    assert_eq!(less, [Endpoint::Connz, Endpoint::AccountConnz]);
+    assert_eq!(less, [Endpoint::Connz, Endpoint::AccountConnz, Endpoint::Closed]);
     // Which account is near a limit is not known without asking for both.
     let mut config = load("gather.connections = 'flagged'").unwrap();
     config.checks.checks.retain(|check| check.entry.meta.needs == [Endpoint::Connz]);

@@ -4,7 +4,7 @@
 //! account for the global one, and none for a client that never logged in: every client begins in the global account, and
 //! one whose login failed ends there (server source).
 
-use super::connections::Owner;
+use super::connections::{HIDDEN, Owner};
 use super::texts::Texts;
 use super::{TopCounter, Version};
 use crate::text::{Name, TEXT_BYTES, bounded};
@@ -151,7 +151,11 @@ impl ClosedFold {
         let leafnode = connection.kind == "Leafnode";
         let count = if leafnode { &mut group.leafnodes } else { &mut group.clients };
         *count = count.saturating_add(1);
-        let user = self.texts.keep(owner.name.as_deref().unwrap_or(&owner.user));
+        let user = match owner.name.as_deref() {
+            None if hides_user(source, connection) => HIDDEN,
+            name => name.unwrap_or(&owner.user),
+        };
+        let user = self.texts.keep(user);
         let address = self.texts.keep(&connection.ip);
         let name = Some(&*connection.name).filter(|name| !name.is_empty()).map(|name| self.texts.keep(name));
         group.users.add_kept(&user, NAMES);
@@ -172,6 +176,12 @@ impl ClosedFold {
     pub fn finish(self, at_least: bool) -> Closed {
         Closed { groups: self.groups.into_values().collect(), reasons: self.reasons, at_least }
     }
+}
+
+/// Before 2.9.17 a closed connection shows its user only where it logged in by user name (server source).
+fn hides_user(source: &ClosedSource, connection: &Connection<'_>) -> bool {
+    let is_old = source.version.is_some_and(|version| version < Version(2, 9, 17));
+    is_old && connection.authorized_user.is_empty() && !connection.account.is_empty()
 }
 
 /// Whether it belonged to an account, the global one included. That one is never printed, and neither is any for a client
@@ -273,6 +283,8 @@ mod tests {
         let told = format!("{closed:?}");
         assert_eq!(&*closed.groups[0].newest[0].user, "[token]");
         assert!(!told.contains("s3cr3t") && !told.contains("p4ssw0rd"), "{told}");
+        let old = of(&source((2, 9, 16), true), &[ended(1, "APP", "", "Read Error")]);
+        assert_eq!(&*old.groups[0].newest[0].user, "[hidden]");
         let nobody = of(&source((2, 15, 1), true), &[ended(1, "", "", "Parse Error")]);
         assert_eq!(&*nobody.groups[0].newest[0].user, UNAUTHENTICATED);
     }

@@ -81,8 +81,8 @@ impl Rule for AbnormalDisconnects {
               Every client begins in the global account, and servers print no account for one that failed to log in. So ends \
               before a login belong to no account; what stands there as user is what the client called itself. Servers \
               before 2.10.28, 2.11.0 and 2.11.1 print tokens in that place, which is then left out.\n\n\
-              A server is asked for at most 1,600 ends an epoch: beyond that counts are lower bounds, and say so. Leafnodes \
-              are among them from 2.11.5 on.",
+              A server is asked for at most 1,600 ends an epoch, those of leafnodes included: beyond that counts are lower \
+              bounds, and say so.",
         remedy: &[
             "Begin with what the evidence says the reason means, and with the client name, user or address that stands out.",
             "Raise `min_count` for accounts whose clients come and go without care, such as those of browsers or devices.",

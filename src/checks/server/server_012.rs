@@ -38,7 +38,7 @@ pub(super) struct Evidence {
     /// Closed since the previous epoch.
     connections: u64,
     /// Where the number comes from: `counter` of the server (2.12), or its list of `closed` connections, which has no routes
-    /// and gateways, and before 2.11.5 no leafnodes.
+    /// and gateways.
     source: &'static str,
     /// Closed since the server started; none before 2.12.
     since_start: Option<u64>,

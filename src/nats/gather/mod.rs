@@ -302,7 +302,11 @@ impl Gatherer {
         let why = match plan.connections {
             Sweep::Whole => return,
             Sweep::NotNeeded => unneeded,
-            Sweep::Off => "the configuration turns it off ([gather] connections)",
+            Sweep::Off => {
+                let off = "the configuration turns it off ([gather] connections)";
+                not_asked.insert(Endpoint::Closed, off.into());
+                off
+            }
             Sweep::Flagged => {
                 "the sweep is restricted to flagged accounts by the configuration ([gather] connections)"
             }
