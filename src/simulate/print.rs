@@ -54,7 +54,7 @@ impl World {
     }
 
     /// When the process started that runs at this moment.
-    fn boot(&self, server: usize, moment: &Moment) -> time::OffsetDateTime {
+    pub(super) fn boot(&self, server: usize, moment: &Moment) -> time::OffsetDateTime {
         let restarted = self.has(server, moment, |kind| *kind == Kind::Restart);
         if restarted { self.built } else { self.started(server) }
     }
