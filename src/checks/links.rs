@@ -9,26 +9,6 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Durations are written as humantime reads them, here as everywhere in the configuration.
-pub(super) mod as_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-    use std::time::Duration;
-
-    pub(in crate::checks) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(*duration))
-    }
-
-    pub(in crate::checks) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("not a duration: {error}")))
-    }
-}
-
 /// A round trip of at least a tenth of a millisecond: less would name every link.
 pub(super) fn round_trip(key: &'static str, value: Duration) -> Result<(), OutOfRange> {
     if value >= Duration::from_micros(100) {

@@ -11,6 +11,8 @@ fn keys(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
+                // Gateways stand under the names of clusters.
+                let key = if path.ends_with("bound_gateways") { "*" } else { key };
                 let path = format!("{path}.{key}");
                 keys(value, &path, into);
                 into.insert(path);
@@ -93,4 +95,24 @@ fn account_statz() {
 #[test]
 fn accountz() {
     like_recorded("$SYS.REQ.SERVER.PING.ACCOUNTZ", &Value::Null, &["accountz.json"], &OF_OTHERS);
+}
+
+#[test]
+fn routez() {
+    like_recorded("$SYS.REQ.SERVER.PING.ROUTEZ", &Value::Null, &["routez.json"], &OF_OTHERS);
+}
+
+#[test]
+fn gatewayz() {
+    // Interest of accounts depends on what crosses, and only what goes out is looked at.
+    let accounts = ".data.outbound_gateways.*.accounts[].num_";
+    let left_out = [&OF_OTHERS[..], &[accounts, ".data.inbound_gateways.*[].accounts"]].concat();
+    let body = json!({"accounts": true});
+    like_recorded("$SYS.REQ.SERVER.PING.GATEWAYZ", &body, &["gatewayz_accounts.json"], &left_out);
+}
+
+#[test]
+fn leafz() {
+    let left_out = [&OF_OTHERS[..], &[".data.leafs[]"]].concat();
+    like_recorded("$SYS.REQ.SERVER.PING.LEAFZ", &Value::Null, &["leafz.json"], &left_out);
 }

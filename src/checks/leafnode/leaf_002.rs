@@ -4,9 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
     Thresholds, Validate, Verdict,
 };
-use crate::checks::links::{
-    LeafRows, Leafnode, as_text, leafnodes, milliseconds, named, observed_rtt, round_trip,
-};
+use crate::checks::links::{LeafRows, Leafnode, leafnodes, milliseconds, named, observed_rtt, round_trip};
 use crate::snapshot::{Endpoint, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +19,7 @@ pub(super) struct HighLeafRtt;
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     /// Fire when the round trip between a leafnode and its hub is longer than this, e.g. `100ms`.
-    #[serde(with = "as_text")]
+    #[serde(with = "crate::checks::as_text")]
     #[schemars(with = "String")]
     rtt: Duration,
 }

@@ -4,7 +4,8 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
     Thresholds, Validate, Verdict,
 };
-use crate::checks::links::{as_text, milliseconds, name_of, observed_rtt, round_trip};
+use crate::checks::as_text;
+use crate::checks::links::{milliseconds, name_of, observed_rtt, round_trip};
 use crate::snapshot::{Endpoint, Route, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;

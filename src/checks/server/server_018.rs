@@ -4,8 +4,9 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
     Thresholds, Validate, Verdict,
 };
+use crate::checks::as_text;
 use crate::checks::evidence::TOP;
-use crate::checks::links::{as_text, milliseconds, name_of, observed_rtt, round_trip};
+use crate::checks::links::{milliseconds, name_of, observed_rtt, round_trip};
 use crate::snapshot::{Endpoint, Gateway, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
