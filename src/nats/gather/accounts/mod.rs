@@ -328,3 +328,54 @@ impl AccountCache {
         details
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::build::System;
+    use crate::wire::accountz::AccountDetail;
+
+    fn details(exports: usize) -> AccountDetails {
+        let exports: Vec<_> = (0..exports)
+            .map(|i| serde_json::json!({"subject": format!("e.{i}"), "type": "stream"}))
+            .collect();
+        let detail: AccountDetail =
+            serde_json::from_value(serde_json::json!({ "exports": exports })).unwrap();
+        AccountDetails::of(&detail, "SYS", ROWS)
+    }
+
+    #[test]
+    fn what_is_kept_of_all_accounts_is_bounded_and_what_is_missing_is_said() {
+        let mut cache = AccountCache::default();
+        let described = |details| Described {
+            name: None,
+            limits: None,
+            update_time: String::new(),
+            details: Some(Arc::new(details)),
+            bytes: 0,
+            epoch: 1,
+        };
+        cache.described.insert("A".into(), described(details(ROWS - 2)));
+        let kept = cache.within(&"B".into(), details(5));
+        assert_eq!((kept.exports.len(), kept.omitted_exports), (2, 3));
+        // Its own earlier rows make room.
+        assert_eq!(cache.within(&"A".into(), details(ROWS)).omitted_exports, 0);
+
+        let reason = |snapshot: &mut Snapshot| {
+            note_undescribed(snapshot);
+            snapshot.coverage.gaps(Endpoint::AccountDetails).first().map(|gap| gap.reason.clone())
+        };
+        let mut system = System::of(1).config_account("B");
+        system.entry("B").details = Some(details(1).into());
+        let mut whole = system.done();
+        assert_eq!(reason(&mut whole), None);
+        let mut cut = whole.clone();
+        cut.accounts.get_mut("B").unwrap().details = Some(kept.into());
+        assert!(reason(&mut cut).unwrap().contains("1 account has more imports or exports than are kept"));
+        let mut unread = whole.clone();
+        unread.accounts.get_mut("B").unwrap().details = None;
+        assert!(reason(&mut unread).unwrap().contains("imports and exports of 1 account were not read yet"));
+        whole.only_used_accounts = true;
+        assert!(reason(&mut whole).unwrap().contains("accounts without clients are not listed"));
+    }
+}
