@@ -16,14 +16,16 @@ mod budget;
 mod fold;
 mod keep;
 mod offender;
+mod owner;
 mod user;
 mod users;
 
 pub(crate) use account::share_of;
 pub use account::{AccountFold, OwnLimit, ShareDetails, TopConnection};
 pub use budget::Budget;
-pub use fold::{ConnectionFold, Folded, Owner};
+pub use fold::{ConnectionFold, Folded};
 pub use offender::{ClientKind, Offence, Offender};
+pub use owner::Owner;
 pub(crate) use user::{HIDDEN, TOKEN, UNAUTHENTICATED};
 pub use user::{SilentConnection, UserDetails};
 pub(crate) use users::shared;
@@ -208,6 +210,8 @@ pub struct PageSource {
     pub max_subscriptions: Option<i64>,
 }
 
+#[cfg(test)]
+mod beyond;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]
