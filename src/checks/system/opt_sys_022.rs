@@ -128,7 +128,6 @@ impl Rule for SubscriptionGrowth {
         scope: Scope::Server,
         partial: Partial::CannotFire,
     };
-    const EPOCHS: u64 = EPOCHS as u64;
     // As the window passes on, growth that has ended sinks below the threshold once; a pause of an epoch is no end.
     const KEEP: u64 = 2;
     const SERIES: &'static [Series] = &[Series::ServerSubscriptions, Series::ServerConnections];
@@ -144,9 +143,17 @@ impl Rule for SubscriptionGrowth {
         let (subscriptions, connections) =
             (by_boot(Series::ServerSubscriptions), by_boot(Series::ServerConnections));
         let servers = context.now.servers.values().filter_map(|server| {
-            let window =
-                Window::of(&subscriptions.get(&server.id)?.points, &connections.get(&server.id)?.points)?;
-            judge_server(context, thresholds, server, &window)
+            // One whose connections were not listed has a gap, which the framework tells.
+            let points = &subscriptions.get(&server.id)?.points;
+            let connections = connections.get(&server.id).map(|track| &track.points[..]);
+            match connections.and_then(|connections| Window::of(points, connections)) {
+                Some(window) if window.epochs >= EPOCHS => judge_server(context, thresholds, server, &window),
+                // Also after a gap: the growth that was found may go on.
+                _ => Some(Verdict::not_yet(
+                    Entity::server(&server.name, server.cluster.as_ref()),
+                    format!("it looks at {EPOCHS} epochs in a row, of which {} have been seen", points.len()),
+                )),
+            }
         });
         servers.collect()
     }
@@ -192,8 +199,7 @@ impl Window {
     fn is_growth(&self, limits: &Limits) -> bool {
         let (from, to) = self.connections;
         let (gained, changed) = (self.gained() as f64, from.abs_diff(to) as f64);
-        self.epochs >= EPOCHS
-            && self.seconds > 0.0
+        self.seconds > 0.0
             && self.to >= limits.min_subscriptions
             && gained * 100.0 > limits.growth_percent * self.from as f64
             && changed * 100.0 < limits.connections_percent * from as f64
