@@ -183,8 +183,8 @@ mod tests {
             ("[[silence]]\nmach = {}", "2: unknown key `mach` of a silence; did you mean `match`?"),
             ("[[silence]]\nmatch = { usr = 'a' }", "2: unknown key `usr` of `match`; did you mean `user`?"),
             (
-                "[[silence]]\nmatch = { check = 'USER_003' }",
-                "2: there is no check \"USER_003\"; did you mean USER_001 or USER_002",
+                "[[silence]]\nmatch = { check = 'USER_02' }",
+                "2: there is no check \"USER_02\"; did you mean USER_002",
             ),
             ("[[silence]]\nmatch = { check = 'USR_*' }", "2: there is no check that \"USR_*\" is for; "),
             ("[[silence]]\nmatch = { severity = 'bad' }", "2: `severity` must be \"info\", \"warning\" or"),

@@ -16,6 +16,7 @@ mod budget;
 mod fold;
 mod keep;
 mod offender;
+mod owner;
 mod stalled;
 mod user;
 mod users;
@@ -23,8 +24,9 @@ mod users;
 pub(crate) use account::share_of;
 pub use account::{AccountFold, OwnLimit, ShareDetails, TopConnection};
 pub use budget::Budget;
-pub use fold::{ConnectionFold, Folded, Owner};
+pub use fold::{ConnectionFold, Folded};
 pub use offender::{ClientKind, Offence, Offender};
+pub use owner::Owner;
 pub use stalled::{StalledReader, StalledReaders};
 pub(crate) use user::{HIDDEN, TOKEN, UNAUTHENTICATED};
 pub use user::{SilentConnection, UserDetails};
@@ -212,6 +214,8 @@ pub struct PageSource {
     pub max_subscriptions: Option<i64>,
 }
 
+#[cfg(test)]
+mod beyond;
 #[cfg(test)]
 mod bounds;
 #[cfg(test)]

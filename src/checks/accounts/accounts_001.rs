@@ -120,7 +120,8 @@ impl Rule for ConnectionLimit {
               The limit is enforced over the whole system, not per server: connections are summed over all servers, \
               and MQTT and WebSocket clients count like any other. Leafnodes have a limit of their own, which is \
               judged the same way; they also count towards the connection limit, but only on the server they are \
-              connected to, so the larger of the two percentages decides.\n\n\
+              connected to, so the larger of the two percentages decides. The connection that this agent keeps to its \
+              sink counts as well, since the server counts it.\n\n\
               A server that did not know the account yet accepts clients beyond the limit for a moment, and then all \
               servers disconnect their newest clients of the account, also some that were fine. Users report that \
               as flaky connectivity.\n\n\

@@ -136,7 +136,8 @@ impl Rule for SubscriptionLimit {
               The scope `account` compares the account's subscriptions as a whole. Nothing is refused there, but the \
               limit is most often meant like that. Every server of a cluster shows the same interest, local and \
               routed together, so the largest number is taken and not the sum; a handful are the server's own \
-              imports. Servers before 2.10 do not show it. Where both scopes fire, the connection is reported.\n\n\
+              imports, and some those of this agent's connection to its sink, which in the scope `connection` is left \
+              out. Servers before 2.10 do not show it. Where both scopes fire, the connection is reported.\n\n\
               Members of a queue group count one by one.\n\n\
               The limits of accounts that live in a server's configuration file are shown by no server. Without a \
               declared limit the verdict is unknown for them, unless a connection comes near the limit of its user or \

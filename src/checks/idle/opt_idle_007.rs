@@ -110,7 +110,7 @@ impl Rule for IdleClientConnections {
               (measured with nats-server 2.15.1). A subscriber to which nothing was ever published is a legitimate \
               hit: raise `idle` for its account or user by an override.\n\n\
               There is one finding per account and user, with the number of connections and the five that have been \
-              idle for longest. Users of the system account are left out: they are the tools that watch the system, \
+              idle for longest; at most 1,000 users are named. Users of the system account are left out: they are the tools that watch the system, \
               this agent among them.",
         remedy: &[
             "Find where the client opens these connections, by the client name and address, and close them after use.",

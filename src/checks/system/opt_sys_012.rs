@@ -112,7 +112,7 @@ impl Rule for SubscriptionChurn {
             "Use one inbox for all requests of a connection (`_INBOX.<id>.*`), as current client libraries do.",
             "Let workers keep their subscriptions, with a queue group, instead of making one for each piece of work.",
             "Look for clients that reconnect again and again: each time they bring all their subscriptions anew.",
-            "Trace one server's subscriptions for a moment (`nats-server --signal` with `trace`) to see whose they are.",
+            "Turn on `trace` on one server for a moment, by its configuration and a reload, to see whose they are.",
         ],
         needs: &[Endpoint::Subsz],
         evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],

@@ -136,23 +136,26 @@ fn report(context: &Context<'_>, (account, user): Of<'_>, entity: Entity, shows:
         details_of: (covered < connections).then_some(covered),
         sweep_incomplete: sweep_gaps(context.now),
     };
-    let remediation = remediation(&evidence, entity.label(), account.label(), shows);
+    let remediation = remediation(&evidence, &entity, shows);
     Verdict::firing(entity, summary, observed, &evidence, remediation)
 }
 
 /// `shows` says whether any server of the system shows such tokens.
-fn remediation(evidence: &Evidence, user: &str, account: &str, shows: bool) -> Vec<String> {
+fn remediation(evidence: &Evidence, entity: &Entity, shows: bool) -> Vec<String> {
+    // Where the token is left out, so is the user's name.
+    let named = entity.account_name.as_ref().zip(entity.user_name.as_ref());
+    let of = named.map_or_else(String::new, |(account, user)| format!(" --account {account} --name {user}"));
     let mut steps = Vec::new();
     if evidence.addresses.distinct > 1 {
         steps.push(format!(
             "It is used from {} addresses: look whether all of them should have the token, and revoke it if not \
-             (`nsc revocations add-user --account {account} --name {user}`, and push).",
+             (`nsc revocations add-user{of}`, and push).",
             evidence.addresses.distinct
         ));
     }
     steps.push(format!(
-        "If the client can sign, issue a JWT that is no bearer token (`nsc edit user --account {account} --name {user} \
-         --bearer=false`) and give it the creds file."
+        "If the client can sign, issue a JWT that is no bearer token (`nsc edit user{of} --bearer=false`) and give it \
+         the creds file."
     ));
     if shows {
         steps.push(

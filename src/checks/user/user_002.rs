@@ -103,7 +103,7 @@ impl Rule for ExcessiveUserConnections {
               asked of are `[unauthenticated]`; those let in as a configured `no_auth_user` stand under that user's \
               name. Servers before 2.10.28 and the versions 2.11.0 and 2.11.1 show a token where others show the \
               user name: what might be one is not kept and stands as `[hidden]`. Several users may be behind it, so \
-              that no verdict can be given.",
+              that no verdict can be given. At most 1,000 users are named.",
         remedy: &[
             "Use one connection per process and share it between threads.",
             "Rely on the client library's own reconnect; do not open a new connection on every error.",

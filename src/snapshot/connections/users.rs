@@ -1,8 +1,8 @@
 //! The users of an account: an exact count for every one of them, and details for some.
 
 use super::FoldThresholds;
-use super::fold::Mark;
 use super::offender::{Offence, Offender, Worst};
+use super::owner::Mark;
 use super::user::{OLDEST, SilentConnection, UserDetails};
 use crate::text::Name;
 use hashbrown::{DefaultHashBuilder, HashTable};
