@@ -5,7 +5,7 @@ use super::keep::{Client, Kept};
 use super::offender::{ClientKind, Offence};
 use super::owner::{Credential, Mark, account_name, account_of, readable_name};
 use super::user::identity;
-use super::users::NewUser;
+use super::users::{NewUser, UserFold};
 use super::{Budget, FoldRules, Login, Owner, PageSource, ServerFold};
 use crate::text::Name;
 use crate::wire::connz::{Connection, PageHead};
