@@ -24,8 +24,13 @@ pub struct Permissions {
 impl Permissions {
     /// Those that the configuration needs.
     pub fn for_config(config: &Config) -> Self {
-        let mut publish: Vec<String> =
-            config.requests().into_iter().filter_map(Endpoint::subject).map(str::to_owned).collect();
+        let mut publish: Vec<String> = Vec::new();
+        for subject in config.requests().into_iter().filter_map(Endpoint::subject) {
+            // Open and closed connections are asked for on one subject.
+            if !publish.iter().any(|other| other == subject) {
+                publish.push(subject.to_owned());
+            }
+        }
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));
