@@ -80,23 +80,27 @@ impl Rule for DeniedSubject {
 
 fn verdict(denied: &Denied) -> Verdict {
     let Denied { subject, subscribe } = denied;
-    let asked = Endpoint::ALL.into_iter().find(|endpoint| endpoint.subject() == Some(&**subject));
-    // Of the subscriptions, one brings disconnects; the others tell why a server left, or that it is there.
-    let endpoint = asked.or_else(|| subject.starts_with("$SYS.ACCOUNT.").then_some(Endpoint::Events));
+    let asked = Endpoint::ALL.into_iter().filter(|endpoint| endpoint.subject() == Some(&**subject));
+    // Several requests differ in their options alone. Of the subscriptions, one brings disconnects; the others tell why a
+    // server left, or that it is there.
+    let events = subject.starts_with("$SYS.ACCOUNT.").then_some(Endpoint::Events);
+    let endpoints: Vec<Endpoint> = asked.chain(events).collect();
     let with = |needs: fn(&crate::check::Meta) -> &'static [Endpoint]| {
         let of = crate::checks::catalogue().map(|entry| entry.meta);
-        of.filter(|meta| endpoint.is_some_and(|endpoint| needs(meta).contains(&endpoint)))
+        of.filter(|meta| endpoints.iter().any(|endpoint| needs(meta).contains(endpoint)))
             .map(|meta| meta.id)
             .collect::<Vec<_>>()
     };
-    let everything = [Some(Endpoint::Statsz), Some(Endpoint::Varz)].contains(&endpoint);
+    let everything = endpoints.iter().any(|one| matches!(one, Endpoint::Statsz | Endpoint::Varz));
     let mut evidence = Evidence {
         verb: if *subscribe { "subscribe" } else { "publish" },
         blind: if everything { with_needs() } else { with(|meta| meta.needs) },
         evidence_missing: if everything { Vec::new() } else { with(|meta| meta.evidence_from) },
     };
+    // Who can judge nothing needs no evidence.
+    evidence.evidence_missing.retain(|id| !evidence.blind.contains(id));
     let agents = subject.starts_with(AGENTS);
-    if endpoint.is_none() && !agents {
+    if endpoints.is_empty() && !agents {
         evidence.evidence_missing.push("AGENT_001");
     }
     let blind = evidence.blind.len() as u64;
@@ -157,6 +161,8 @@ mod tests {
         assert_eq!(entity, &Entity::subject(&"$SYS.REQ.SERVER.*.CONNZ".into()));
         assert!(names(firing, "blind").contains(&"USER_002".to_owned()), "{firing:?}");
         assert!(names(firing, "evidence_missing").contains(&"SERVER_011".to_owned()), "{firing:?}");
+        // Closed connections are asked for on the same subject.
+        assert!(names(firing, "blind").contains(&"CONN_003".to_owned()), "{firing:?}");
         assert!(firing.summary.contains("may not publish to $SYS.REQ.SERVER.*.CONNZ"), "{}", firing.summary);
         let roll_call = denied("$SYS.REQ.SERVER.*.STATSZ", false);
         assert!(names(only(&roll_call).1, "blind").contains(&"ACCOUNTS_001".to_owned()));
