@@ -55,7 +55,8 @@ pub struct Card {
     /// Epochs that an agent must have seen before it can say anything.
     #[serde(skip_serializing_if = "is_one")]
     pub epochs: u64,
-    /// Whose maintenance keeps a finding from beginning: that of its `server`, or of any in its `cluster`.
+    /// Whose maintenance keeps a finding from beginning: that of its `server`, of any in its
+    /// `cluster`, or of any in the `system`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_by_maintenance_of: Option<&'static str>,
     /// What an operator can set.
@@ -108,6 +109,7 @@ impl Card {
                 Disturbed::Never => None,
                 Disturbed::Own => Some("server"),
                 Disturbed::Cluster => Some("cluster"),
+                Disturbed::System => Some("system"),
             },
             thresholds: entry.defaults().into_iter().map(threshold).collect(),
             evidence: evidence(&entry.evidence_schema()),

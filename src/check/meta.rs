@@ -165,6 +165,8 @@ pub enum Disturbed {
     Own,
     /// Whatever is of its cluster, or of no cluster.
     Cluster,
+    /// Anything: a group of JetStream reaches over all clusters.
+    System,
 }
 
 /// Identity, texts and needs of a check.

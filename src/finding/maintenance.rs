@@ -61,6 +61,7 @@ impl Maintenance {
             Disturbed::Never => false,
             Disturbed::Own => entity.server.as_ref() == Some(&window.server),
             Disturbed::Cluster => entity.cluster.is_none() || entity.cluster == window.cluster,
+            Disturbed::System => true,
         })
     }
 }
@@ -112,7 +113,7 @@ mod tests {
         let maintenance = Maintenance::of(&departures, Duration::from_secs(60), at(0));
         let (east, north) = (Name::from("east"), Name::from("north"));
         let server = |name: &str, cluster| Entity::server(&name.into(), cluster);
-        use Disturbed::{Cluster, Never, Own};
+        use Disturbed::{Cluster, Never, Own, System};
         for (entity, disturbed, expected) in [
             (server("n1", Some(&east)), Never, None),
             (server("n1", Some(&east)), Own, Some(0)),
@@ -120,6 +121,7 @@ mod tests {
             (server("n2", Some(&east)), Cluster, Some(0)),
             (server("w1", None), Own, Some(1)),
             (server("x1", Some(&north)), Cluster, None),
+            (server("x1", Some(&north)), System, Some(0)),
             (Entity::account("A", None), Cluster, Some(0)),
             (Entity::account("A", None), Own, None),
             (Entity::account_in_cluster("A", None, &north), Cluster, None),

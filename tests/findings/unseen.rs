@@ -44,7 +44,10 @@ async fn without_a_request_its_checks_are_unknown_and_no_others() {
         let wanted: BTreeSet<String> = expected.iter().map(|id| (*id).to_owned()).collect();
         let seen = watched.findings.find_within(SOON, |m| m.is_epoch() && blind(&m.json) == wanted).await;
         let last_seen = watched.findings.history().into_iter().rfind(|m| m.is_epoch()).unwrap();
-        assert!(seen.is_some(), "{subject}: expected {wanted:?}, got {}", last_seen.json["checks"]);
+        let found = blind(&last_seen.json);
+        let (missing, more): (Vec<_>, Vec<_>) =
+            (wanted.difference(&found).collect(), found.difference(&wanted).collect());
+        assert!(seen.is_some(), "{subject}: not unknown {missing:?}, unknown as well {more:?}");
     }
     cluster.allow_agent(all).await;
     watched.epoch(|e| e["complete"] == true).await;

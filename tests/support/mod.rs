@@ -66,6 +66,17 @@ pub use formation::routes_needed;
 pub use insights_agent::demo::identity::AccountLimits;
 pub use raw::{Raw, flood};
 
+/// Whether a version of nats-server does not tell what a check needs, so that it says unknown there.
+pub fn is_too_old(version: &str, check: &str) -> bool {
+    let since = match check {
+        "OPT_PLACE_003" => "2.11",
+        "SERVER_013" => "2.12",
+        _ => return false,
+    };
+    // All of them are 2 and two digits.
+    version < since
+}
+
 /// The nats-server binary of this version below `$NATS_SERVER_DIR`, as `scripts/nats-server VERSION` puts it.
 pub fn server_of_version(version: &str) -> PathBuf {
     let dir = std::env::var_os("NATS_SERVER_DIR").unwrap_or_else(|| "target/nats-server".into());

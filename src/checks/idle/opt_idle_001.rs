@@ -103,7 +103,6 @@ impl Rule for UnderutilizedServer {
         scope: Scope::Server,
         partial: Partial::CannotFire,
     };
-    const EPOCHS: u64 = SAMPLES as u64;
     const SERIES: &'static [Series] = &[Series::ServerCpu, Series::ServerConnections];
     type Thresholds = Limits;
     type Evidence = Evidence;

@@ -112,8 +112,9 @@ impl Rule for JetStreamUnhealthy {
     };
     // Elections and recovery take seconds.
     const FOR: u64 = 2;
-    // The meta leader may have been on the server that leaves.
-    const DISTURBED: Disturbed = Disturbed::Cluster;
+    // The meta leader may have been on the server that leaves, whatever its cluster: there is one group for all (measured,
+    // 2.12.8 and 2.15.1: servers of another cluster said so for more than two epochs of 2 s).
+    const DISTURBED: Disturbed = Disturbed::System;
     type Thresholds = Limits;
     type Evidence = Evidence;
 
