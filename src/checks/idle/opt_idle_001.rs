@@ -286,7 +286,8 @@ mod tests {
             json!({"most_cpu_percent": 4.7, "most_connections": 9, "epochs": 5, "seconds": 300, "cluster_servers": 2,
                    "cluster_idle": 1, "cores": 4, "memory": 67_108_864})
         );
-        assert!(judge_last::<Check>(&epochs(4, |_, _| ())).nothing.is_some());
+        let four = judge_last::<Check>(&epochs(4, |_, _| ()));
+        assert!(four.firing.is_empty() && matches!(four.standing(&n1()), Standing::Unknown(_)));
         // Five epochs of a minute are not five minutes from the first to the last.
         let mut short = epochs(5, |_, _| ());
         short[0].taken_at = crate::snapshot::build::at(1);
