@@ -51,7 +51,7 @@ async fn a_denied_request_is_a_finding_and_blinds_only_what_needs_it() {
     let firing = watched.firing_in(&summary);
     assert!(firing.iter().any(|(check, id)| check == "SERVER_011" && id == "n3"), "{firing:?}");
     watched.findings.epochs(2, crate::watch::SOON).await;
-    watched.nothing_ended_or_invented(&[SUBJECT]);
+    watched.nothing_ended_or_invented(&[SUBJECT, "n1", "n2", "n3"]);
 
     watched.findings.forget();
     cluster.allow_agent(all).await;

@@ -66,7 +66,7 @@ async fn a_crashed_server_is_missed_until_it_is_back_under_its_name() {
     watched.findings.forget();
     cluster.restart(2).await;
     // Under a new id it is the same server, and its clients come back to it.
-    watched.recovers(&["n3"]).await;
+    watched.recovers_with(&["n3"], &[("SERVER_008", "n3")]).await;
     drop(clients);
 }
 

@@ -104,7 +104,7 @@ impl Watched {
     }
 
     /// Since [`Findings::forget`], nothing that was planted has ended, and nothing fires that was not planted; the checks
-    /// of the agent itself may tell of these entities.
+    /// of the agent itself may tell of these entities, and a reload is told of servers.
     pub(crate) fn nothing_ended_or_invented(&self, about: &[&str]) {
         for message in self.findings.history().iter().filter(|m| !m.is_epoch()) {
             let found = name(message);
@@ -112,7 +112,8 @@ impl Watched {
                 let went_on = message.json["successor"].is_string();
                 assert!(message.status() == "firing" || went_on, "ended by silence: {}", message.json);
             } else {
-                let told = found.0.starts_with("AGENT_") && about.contains(&&*found.1);
+                let may_tell = found.0.starts_with("AGENT_") || found.0 == "CHANGE_001";
+                let told = may_tell && about.contains(&&*found.1);
                 assert!(told, "invented: {}", message.json);
             }
         }
@@ -136,10 +137,16 @@ impl Watched {
 
     /// All is well again: the silence has ended, an epoch is whole, and finds what was planted and nothing else.
     pub(crate) async fn recovers(&mut self, silent: &[&str]) {
+        self.recovers_with(silent, &[]).await;
+    }
+
+    /// The same, with findings that the fault leaves behind for a while.
+    pub(crate) async fn recovers_with(&mut self, silent: &[&str], behind: &[(&str, &str)]) {
         for server in silent {
             self.resolved("AGENT_001", |f| f["entity"]["id"] == **server && f["successor"].is_null()).await;
         }
-        let planted = self.planted.clone();
+        let mut planted = self.planted.clone();
+        planted.extend(behind.iter().map(|(check, id)| ((*check).to_owned(), (*id).to_owned())));
         let deadline = tokio::time::Instant::now() + SOON;
         loop {
             let summary = self.findings.epochs(1, SOON).await;
