@@ -5,7 +5,7 @@
 
 use super::every::{What, ask_each};
 use super::{Gatherer, Plan};
-use crate::snapshot::{Answer, Endpoint, Gateways, Snapshot, gateways};
+use crate::snapshot::{Answer, Endpoint, Gateways, Snapshot, Version, gateways};
 use crate::text::Name;
 use crate::wire::gatewayz::Gatewayz;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,13 @@ const ACCOUNTS: What = What {
     body: r#"{"accounts":true}"#,
     bytes: 16_384.0,
 };
+
+/// Accounts times gateways from which on a server is not asked. An answer is as many entries, about 2 MB of them: ten thousand
+/// accounts and a hundred clusters would be a hundred megabytes from each server.
+const MOST: usize = 20_000;
+
+/// From this version on servers force every account of a gateway to be interest-only (server source).
+const FORCED: Version = Version(2, 9, 0);
 
 /// An answer is used for so long, and in so many epochs, whichever is longer.
 const KEPT: (Duration, u64) = (Duration::from_secs(30 * 60), 30);
@@ -104,7 +111,8 @@ impl Gatherer {
         let mut due: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
         for id in servers {
             let gateways = snapshot.servers.get(id).and_then(|server| server.gateways.as_ref());
-            if let Some(gateways) = gateways.filter(|gateways| self.gateway_accounts.is_due(id, gateways)) {
+            let fits = gateways.filter(|gateways| !is_too_much(snapshot, gateways));
+            if let Some(gateways) = fits.filter(|gateways| self.gateway_accounts.is_due(id, gateways)) {
                 due.insert(id.clone(), gateways.outbound.keys().cloned().collect());
             }
         }
@@ -120,12 +128,29 @@ impl Gatherer {
             }
         }
         for id in servers {
+            let gateways = snapshot.servers.get(id).and_then(|server| server.gateways.as_ref());
+            let unasked = gateways.filter(|gateways| is_too_much(snapshot, gateways));
+            let unasked = unasked.map(|gateways| without_asking(snapshot, gateways));
             let server = snapshot.servers.get_mut(id);
             if let Some(gateways) = server.and_then(|server| server.gateways.as_mut()) {
-                let answer = self.gateway_accounts.complete(id, gateways);
+                let answer = unasked.unwrap_or_else(|| self.gateway_accounts.complete(id, gateways));
                 snapshot.coverage.note(ACCOUNTS.endpoint, id, answer);
             }
         }
+    }
+}
+
+fn is_too_much(snapshot: &Snapshot, gateways: &Gateways) -> bool {
+    snapshot.accounts.len().saturating_mul(gateways.outbound.len()) > MOST
+}
+
+/// What is known where asking would be too much: gateways between servers of today are never optimistic.
+fn without_asking(snapshot: &Snapshot, gateways: &Gateways) -> Answer {
+    let version = |peer: &Name| snapshot.servers.get(peer).and_then(|server| server.version);
+    let forced = gateways.outbound.values().all(|gateway| version(&gateway.peer) >= Some(FORCED));
+    match forced {
+        true => Answer::Complete,
+        false => Answer::Partial("its gateways know too many accounts to ask for them".into()),
     }
 }
 
@@ -214,6 +239,32 @@ mod tests {
         assert_eq!(optimistic(&snapshot), ["C", "D", "A", "B"]);
         let id = &snapshot.server_named("n1").unwrap().id;
         assert_eq!(snapshot.coverage.answer(Endpoint::GatewayAccounts, id), Some(&Answer::Complete));
+    }
+
+    #[test]
+    fn too_many_accounts_are_not_asked_for_and_versions_tell() {
+        use crate::snapshot::build::System;
+        use crate::snapshot::{Gateway, Gateways, Version};
+        let many = |accounts: usize, version| {
+            let mut system = System::of(2);
+            for account in 0..accounts {
+                system = system.config_account(&format!("A{account}"));
+            }
+            system.server_mut("n2").version = version;
+            system.done()
+        };
+        let gateway = Gateway { peer: "ID-n2".into(), ..Gateway::default() };
+        let gateways = Gateways {
+            outbound: [("west".into(), gateway.clone()), ("north".into(), gateway)].into_iter().collect(),
+            ..Gateways::default()
+        };
+        let new = many(10_001, Some(Version(2, 10, 0)));
+        assert!(super::is_too_much(&new, &gateways));
+        assert!(!super::is_too_much(&many(10_000, None), &gateways));
+        assert_eq!(super::without_asking(&new, &gateways), Answer::Complete);
+        for old in [None, Some(Version(2, 8, 4))] {
+            assert_ne!(super::without_asking(&many(0, old), &gateways), Answer::Complete);
+        }
     }
 
     #[tokio::test(start_paused = true)]
