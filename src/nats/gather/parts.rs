@@ -19,15 +19,19 @@ const SUBSZ: What = What { endpoint: Endpoint::Subsz, request: "SUBSZ", body: ""
 const HEALTHZ: What =
     What { endpoint: Endpoint::Healthz, request: "HEALTHZ", body: r#"{"details":true}"#, bytes: 512.0 };
 
+/// What servers told of it, none of what no check needs.
+pub(super) struct Parts {
+    routez: Option<Round<Routez>>,
+    gatewayz: Option<Round<Gatewayz>>,
+    leafz: Option<Round<Leafz>>,
+    subsz: Option<Round<Subsz>>,
+    healthz: Option<Round<Healthz>>,
+}
+
 impl Gatherer {
-    /// Asks for what an enabled check needs, all of it at once: a server answers one request after another.
-    pub(super) async fn ask_parts(
-        &mut self,
-        plan: &Plan,
-        snapshot: &mut Snapshot,
-        servers: &BTreeSet<Name>,
-        late: bool,
-    ) {
+    /// Asks for what an enabled check needs, all of it at once: a server answers one request after another, and one that
+    /// is silent is waited for once.
+    pub(super) async fn ask_parts(&self, plan: &Plan, servers: &BTreeSet<Name>, late: bool) -> Parts {
         let (routez, gatewayz, leafz, subsz, healthz) = tokio::join!(
             self.ask_part::<Routez>(plan, ROUTEZ, servers, late),
             self.ask_part::<Gatewayz>(plan, GATEWAYZ, servers, late),
@@ -35,6 +39,12 @@ impl Gatherer {
             self.ask_part::<Subsz>(plan, SUBSZ, servers, late),
             self.ask_part::<Healthz>(plan, HEALTHZ, servers, late),
         );
+        Parts { routez, gatewayz, leafz, subsz, healthz }
+    }
+
+    /// Takes in what they told.
+    pub(super) fn take_parts(&mut self, snapshot: &mut Snapshot, parts: Parts) {
+        let Parts { routez, gatewayz, leafz, subsz, healthz } = parts;
         self.take_part(snapshot, routez, |server, told| server.routes = Some(routes(&told)));
         self.take_part(snapshot, gatewayz, |server, told| server.gateways = Some(gateways(&told)));
         self.take_part(snapshot, leafz, |server, told| server.leafs = Some(leafs(&told)));

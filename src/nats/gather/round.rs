@@ -44,9 +44,12 @@ impl Gatherer {
             return;
         }
         let loaded = self.ask_counts(plan, snapshot, servers, late).await;
-        self.ask_parts(plan, snapshot, servers, late).await;
-        self.ask_gateway_accounts(plan, snapshot, servers).await;
-        let services = Questions::of(plan, snapshot, servers, std::mem::take(&mut self.services), &self.own);
+        // Who is silent already is not waited for again, except for the connections.
+        let told = |id: &&Name| snapshot.servers.get(*id).is_some_and(|server| server.vars.is_some());
+        let answering: BTreeSet<Name> = servers.iter().filter(told).cloned().collect();
+        self.ask_gateway_accounts(plan, snapshot, &answering).await;
+        let services =
+            Questions::of(plan, snapshot, &answering, std::mem::take(&mut self.services), &self.own);
         let asks_accounts = self.asks_accounts(plan);
         let due = match asks_accounts {
             true => accounts::choose(&mut self.accounts, plan, snapshot, &loaded, late),
@@ -84,7 +87,7 @@ impl Gatherer {
         self.note_services(snapshot, services);
         let owners = self.owners.get_mut().unwrap_or_else(PoisonError::into_inner);
         note_swept(snapshot, owners, swept);
-        self.ask_closed(plan, snapshot, servers).await;
+        self.ask_closed(plan, snapshot, &answering).await;
     }
 
     async fn ask_counts(
@@ -115,10 +118,11 @@ impl Gatherer {
                 false => counts.ask_all(inbox, plan, &snapshot.servers, &mut sizes).await,
             }
         };
-        // VARZ is no heavy request, so that it may be beside another one.
-        let (vars, ()) = tokio::join!(ask_vars, ask_accounts);
+        // None of these is a heavy request, so that they may be beside another one.
+        let (vars, (), parts) = tokio::join!(ask_vars, ask_accounts, self.ask_parts(plan, servers, late));
         let vars = self.settle(snapshot, vars);
         self.take_vars(snapshot, vars);
+        self.take_parts(snapshot, parts);
         snapshot.coverage.used_accounts_only |= only_used;
         if only_used {
             snapshot.only_used_accounts = true;
