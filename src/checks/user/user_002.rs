@@ -7,7 +7,6 @@ use crate::check::{
 use crate::checks::evidence::{
     DOMINANT, LIKELY, ServerShare, Silent, TopList, by_server, in_words, rfc3339, sweep_gaps,
 };
-use crate::checks::roll_up::MOST;
 use crate::snapshot::{Account, Endpoint, HIDDEN, TOKEN, UNAUTHENTICATED, UserDetails, UserFold, shared};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,7 +102,7 @@ impl Rule for ExcessiveUserConnections {
               asked of are `[unauthenticated]`; those let in as a configured `no_auth_user` stand under that user's \
               name. Servers before 2.10.28 and the versions 2.11.0 and 2.11.1 show a token where others show the \
               user name: what might be one is not kept and stands as `[hidden]`. Several users may be behind it, so \
-              that no verdict can be given. At most 1,000 users are named.",
+              that no verdict can be given.",
         remedy: &[
             "Use one connection per process and share it between threads.",
             "Rely on the client library's own reconnect; do not open a new connection on every error.",
@@ -119,7 +118,6 @@ impl Rule for ExcessiveUserConnections {
     };
     // The sum over all servers is the same wherever the connections are.
     const DISTURBED: Disturbed = Disturbed::Never;
-    const MOST: usize = MOST;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

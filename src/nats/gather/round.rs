@@ -45,8 +45,7 @@ impl Gatherer {
         }
         let loaded = self.ask_counts(plan, snapshot, servers, late).await;
         // Who is silent already is not waited for again, except for the connections.
-        let told = |id: &&Name| snapshot.servers.get(*id).is_some_and(|server| server.vars.is_some());
-        let answering: BTreeSet<Name> = servers.iter().filter(told).cloned().collect();
+        let answering = answering(snapshot, servers);
         self.ask_gateway_accounts(plan, snapshot, &answering).await;
         let services =
             Questions::of(plan, snapshot, &answering, std::mem::take(&mut self.services), &self.own);
@@ -118,11 +117,19 @@ impl Gatherer {
                 false => counts.ask_all(inbox, plan, &snapshot.servers, &mut sizes).await,
             }
         };
+        // A late server is asked one thing after another: of one that does not answer the first, no more is wanted.
+        let none = BTreeSet::new();
+        let at_once = if late { &none } else { servers };
         // None of these is a heavy request, so that they may be beside another one.
-        let (vars, (), parts) = tokio::join!(ask_vars, ask_accounts, self.ask_parts(plan, servers, late));
+        let (vars, (), parts) = tokio::join!(ask_vars, ask_accounts, self.ask_parts(plan, at_once, late));
         let vars = self.settle(snapshot, vars);
         self.take_vars(snapshot, vars);
         self.take_parts(snapshot, parts);
+        if late {
+            let answering = answering(snapshot, servers);
+            let parts = self.ask_parts(plan, &answering, late).await;
+            self.take_parts(snapshot, parts);
+        }
         snapshot.coverage.used_accounts_only |= only_used;
         if only_used {
             snapshot.only_used_accounts = true;
@@ -248,6 +255,12 @@ impl Gatherer {
             max_subscriptions: vars.and_then(|vars| vars.max_subscriptions),
         }
     }
+}
+
+/// Those that told of themselves.
+fn answering(snapshot: &Snapshot, servers: &BTreeSet<Name>) -> BTreeSet<Name> {
+    let told = |id: &&Name| snapshot.servers.get(*id).is_some_and(|server| server.vars.is_some());
+    servers.iter().filter(told).cloned().collect()
 }
 
 fn note_swept(snapshot: &mut Snapshot, owners: &mut Owners, swept: Vec<Swept>) {
