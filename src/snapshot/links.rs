@@ -175,7 +175,6 @@ mod tests {
             rtt: rtt.into(),
             pending_size,
             account: account.map(Into::into),
-            ..RouteInfo::default()
         };
         let pool = vec![info("0s", 5, None), info("3ms", 70, Some("SYS")), info("2ms", -1, None)];
         let routes = routes(&Routez { routes: Some(pool) });

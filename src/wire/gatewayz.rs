@@ -1,6 +1,7 @@
 //! GATEWAYZ: the gateway connections of a server.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 
 /// The gateways of a server.
@@ -11,8 +12,9 @@ pub struct Gatewayz {
     pub name: Option<String>,
     /// By the name of the remote cluster: the one connection to it.
     pub outbound_gateways: Option<BTreeMap<String, RemoteGateway>>,
-    /// By the name of the remote cluster: those from it. Their number moves between members and may be 0.
-    pub inbound_gateways: Option<BTreeMap<String, Vec<RemoteGateway>>>,
+    /// By the name of the remote cluster: those from it, which are only counted. Their number moves between members and may
+    /// be 0.
+    pub inbound_gateways: Option<BTreeMap<String, Vec<IgnoredAny>>>,
 }
 
 /// One gateway connection.
@@ -33,10 +35,6 @@ pub struct RemoteGateway {
 pub struct GatewayConnection {
     /// The id of the remote server.
     pub name: String,
-    /// Its address.
-    pub ip: String,
-    /// Its port.
-    pub port: u16,
     /// Round trip, a Go duration.
     pub rtt: String,
     /// Bytes that wait to be sent.

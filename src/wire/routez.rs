@@ -24,12 +24,4 @@ pub struct RouteInfo {
     pub pending_size: i64,
     /// The account that has this connection to itself (2.10).
     pub account: Option<String>,
-    /// Whether this server dialled.
-    pub did_solicit: bool,
-    /// The peer's address.
-    pub ip: String,
-    /// The peer's port.
-    pub port: u16,
-    /// What was negotiated (2.10).
-    pub compression: Option<String>,
 }
