@@ -8,7 +8,7 @@ use super::owners::{Owners, Reading};
 use super::page::Folding;
 use super::services::Questions;
 use super::{Gatherer, Plan, Sweep, accounts};
-use crate::snapshot::{AccountLimits, Endpoint, Limits, PageSource, ServerVars, Snapshot};
+use crate::snapshot::{AccountLimits, Answer, Endpoint, Limits, PageSource, ServerVars, Snapshot};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::time::timestamp;
 use crate::wire::varz::Varz;
@@ -257,10 +257,10 @@ impl Gatherer {
     }
 }
 
-/// Those that told of themselves.
+/// Those that were not silent when they were asked for VARZ. Where that is denied, nobody was asked.
 fn answering(snapshot: &Snapshot, servers: &BTreeSet<Name>) -> BTreeSet<Name> {
-    let told = |id: &&Name| snapshot.servers.get(*id).is_some_and(|server| server.vars.is_some());
-    servers.iter().filter(told).cloned().collect()
+    let silent = |id: &Name| snapshot.coverage.answer(Endpoint::Varz, id) == Some(&Answer::Silent);
+    servers.iter().filter(|id| !silent(id)).cloned().collect()
 }
 
 fn note_swept(snapshot: &mut Snapshot, owners: &mut Owners, swept: Vec<Swept>) {
@@ -269,7 +269,7 @@ fn note_swept(snapshot: &mut Snapshot, owners: &mut Owners, swept: Vec<Swept>) {
         owners.keep(&id, reading, whole);
         match account {
             None => snapshot.coverage.note(Endpoint::Connz, &id, answer),
-            Some(account) if answer != crate::snapshot::Answer::Complete => {
+            Some(account) if answer != Answer::Complete => {
                 let server = snapshot.server_name(&id);
                 let note = format!("server {server} did not list all connections of account {account}");
                 snapshot.coverage.notes.push(note);
