@@ -129,8 +129,9 @@ pub(crate) fn assert_whole(snapshot: &Snapshot) {
     }
     assert_eq!(snapshot.coverage.notes, [""; 0]);
     assert_eq!(snapshot.cost.duplicates, 0);
-    // Servers that nobody knew may answer the roll call late, and what they answered before that belongs to no request.
-    assert!(snapshot.cost.strangers <= 2 * snapshot.servers.len() as u64, "{:?}", snapshot.cost);
+    // Servers that nobody knew may answer the roll call late, and what they answered before that belongs to no request: to
+    // VARZ, ACCOUNT STATZ, ROUTEZ, GATEWAYZ, LEAFZ, SUBSZ and HEALTHZ.
+    assert!(snapshot.cost.strangers <= 7 * snapshot.servers.len() as u64, "{:?}", snapshot.cost);
 }
 
 /// Every server but those named answered everything.
