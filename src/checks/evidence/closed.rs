@@ -97,6 +97,13 @@ impl EndedRow {
             None => format!("user {} at {}", self.user, self.address),
         }
     }
+
+    /// The same, and whose client it is.
+    pub(in crate::checks) fn label_with_account(&self) -> String {
+        let account =
+            self.account.as_ref().map_or_else(String::new, |account| format!(" of account {account}"));
+        format!("{}{account}", self.label())
+    }
 }
 
 /// What people call an account.

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::snapshot::Answer;
+use crate::text::digest_hex;
 use crate::wire::connz::Connection;
 use crate::wire::subsz::Subsz;
+use data_encoding::BASE64URL_NOPAD;
 
 /// Checks that need longer than the two epochs of other laws; [`what_takes_time_fires`] provokes them.
 pub(super) const SLOW: &[&str] = &["OPT_IDLE_001", "OPT_IDLE_005", "OPT_IDLE_006", "OPT_SYS_022"];

@@ -126,9 +126,7 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
     };
     let kinds = evidence.by_kind.map_or_else(String::new, |kinds| kinds.in_words());
     let who = evidence.closed.newest.first().map_or_else(String::new, |row| {
-        let account =
-            row.account.as_ref().map_or_else(String::new, |account| format!(" of account {account}"));
-        format!("; the last that was closed is {}{account}", row.label())
+        format!("; the last that was closed is {}", row.label_with_account())
     });
     let summary = format!(
         "server {} counted {} since the previous epoch{kinds}{who}",

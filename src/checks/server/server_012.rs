@@ -138,11 +138,11 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
         closed_incomplete: gaps,
     };
     let kinds = evidence.by_kind.map_or_else(String::new, ByKindSince::in_words);
-    let who = evidence.closed.newest.first().map_or_else(String::new, |row| {
-        let account =
-            row.account.as_ref().map_or_else(String::new, |account| format!(" of account {account}"));
-        format!("; the last is {}{account}", row.label())
-    });
+    let who = evidence
+        .closed
+        .newest
+        .first()
+        .map_or_else(String::new, |row| format!("; the last is {}", row.label_with_account()));
     let summary = format!(
         "server {} closed {} that did not answer pings since the previous epoch{kinds}{who}",
         server.name,
