@@ -89,7 +89,11 @@ impl Cluster {
             let server = node.server.as_mut().expect("just started");
             server.wait_ready(READY).await.map_err(|error| error.to_string())?;
         }
-        super::try_eventually(30, async || formation::formed(&cluster).await).await.map_err(|seen| {
+        let mut formed = super::try_eventually(30, async || formation::formed(&cluster).await).await;
+        if formed.is_ok() {
+            formed = super::try_eventually(20, async || formation::meta_group_met(&cluster).await).await;
+        }
+        formed.map_err(|seen| {
             let logs: Vec<_> = (0..cluster.len()).map(|server| cluster.log_end(server)).collect();
             format!("the servers did not form one system: {seen}\n{}", logs.join("\n"))
         })?;

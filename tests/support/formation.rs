@@ -73,6 +73,25 @@ pub async fn formed(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether the meta leader counts every server with JetStream as a member. On 2.10.26 a server that was still busy with
+/// its routes when the others elected may stay out for good, deaf to every leader, until it is restarted (10 of 300
+/// starts of a super-cluster on a busy machine); then no stream of three replicas finds its peers.
+pub async fn meta_group_met(cluster: &Cluster) -> Result<(), String> {
+    let nodes =
+        cluster.nodes.iter().filter(|n| n.conf.jetstream.is_some() && n.cluster != usize::MAX).count();
+    if nodes < 2 {
+        return Ok(());
+    }
+    // Only the leader tells its replicas.
+    let answers = ping(cluster, "JSZ", nodes).await?;
+    let others = answers.iter().find_map(|answer| answer["data"]["meta_cluster"]["replicas"].as_array());
+    match others.map_or(0, |others| others.len() + 1) {
+        0 => Err("the meta group has no leader".into()),
+        members if members < nodes => Err(format!("{members} of {nodes} servers are in the meta group")),
+        _ => Ok(()),
+    }
+}
+
 /// When each answering server of the clusters last read its configuration.
 pub async fn load_times(cluster: &Cluster) -> BTreeMap<String, String> {
     let expected = cluster.nodes.iter().filter(|n| n.answers() && n.cluster != usize::MAX).count();
