@@ -90,8 +90,11 @@ impl Rule for SlowConnections {
               connected to a server of another region, goes through a proxy or a tunnel, or its process or host is \
               too busy to answer a PING.\n\n\
               What is compared is the server's own measurement: the time from its last PING to the client's PONG, which it \
-              takes after the login and then once in every `ping_interval` (2 minutes unless configured). One that has not \
-              been measured yet is passed over. A connection must be slow in 2 epochs in a row.\n\n\
+              takes after the login, then once in every `ping_interval` (2 minutes unless configured) of a client that \
+              sends nothing, and once an hour of one that does; a PING of the client's own, which most libraries send by \
+              themselves, is enough. So a connection that came while its server or its host was overloaded, as after a \
+              restart, may show that moment for up to an hour. One that has not been measured yet is passed over. A \
+              connection must be slow in 2 epochs in a row.\n\n\
               There is one finding per account and user, with the number of connections and the five slowest; at most \
               1,000 users are named.",
         remedy: &[
@@ -99,6 +102,7 @@ impl Rule for SlowConnections {
             "Put a cluster into the region and join it by gateways, or a leafnode next to the clients.",
             "Look for a proxy, a VPN or a load balancer between client and server.",
             "Look at the client's process: one that does not read its socket answers late.",
+            "Let a client reconnect when you doubt the figure: it is measured anew.",
             "Raise the threshold for users that are far away on purpose, by an override.",
         ],
         needs: &[Endpoint::Connz],
@@ -106,7 +110,8 @@ impl Rule for SlowConnections {
         scope: Scope::System,
         partial: Partial::CanFire,
     };
-    // One measurement may have met a pause of the client.
+    // One epoch may meet a client that is about to leave. A measurement that met a pause is not told by this: the server
+    // may show it for an hour (client.go, DEFAULT_RTT_MEASUREMENT_INTERVAL, 2.9 to 2.15).
     const FOR: u64 = 2;
     // Clients of a server that leaves may come to one that is farther away.
     const DISTURBED: Disturbed = Disturbed::Cluster;
