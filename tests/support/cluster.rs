@@ -9,6 +9,7 @@ use insights_agent::demo::guard::Guard;
 use insights_agent::demo::identity;
 use insights_agent::demo::server::{Server, ServerError};
 use insights_agent::demo::topology::{FileAccount, ServerConf};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::agent::AgentArgs;
 use super::builder::{Builder, Limits, Plan};
@@ -237,6 +238,10 @@ impl Cluster {
     /// Freezes a server: connections stay, answers do not come.
     pub fn pause(&mut self, server: usize) {
         self.running(server).pause().expect("SIGSTOP");
+        // Until all its threads have stopped, one on another processor may still answer. Nothing is reaped here.
+        let pid = self.server_pid(server).try_into().ok().and_then(Pid::from_raw).expect("a process id");
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(pid), stopped).expect("a server that is our child");
         self.nodes[server].paused = true;
     }
 
