@@ -250,6 +250,8 @@ impl System {
     /// A server on which more connections ended than it was asked for.
     pub(crate) fn ended_more(mut self, server: &str) -> Self {
         self.server_mut(server).closed.get_or_insert_default().at_least = true;
+        let answer = Answer::Partial("more ended".into());
+        self.snapshot.coverage.note(Endpoint::Closed, &id_of(server), answer);
         self
     }
 

@@ -20,7 +20,10 @@ const NEWEST: usize = 5;
 const NAMES: usize = 32;
 
 /// Groups of one server. What would be one more is counted in the totals by reason alone.
-const GROUPS: usize = 256;
+pub const CLOSED_GROUPS: usize = 256;
+
+/// How a client ends that closes its connection. Most do, of every account: such groups make room for others.
+const ORDINARY: &str = "Client Closed";
 
 /// Reasons that a server gives only before a client has logged in, or to one whose login it takes back for good (server
 /// source).
@@ -43,7 +46,9 @@ pub struct Closed {
     pub groups: Vec<ClosedGroup>,
     /// By reason: how many ended, whoever they belonged to.
     pub reasons: BTreeMap<Name, u64>,
-    /// Whether more ended than were listed, so that every count is a lower bound.
+    /// How many are in no group, because there was no more room; they are in the totals. Ordinary ends do not count.
+    pub ungrouped: u64,
+    /// Whether more ended than were listed, or than there was room for in groups, so that every count is a lower bound.
     pub at_least: bool,
 }
 
@@ -123,6 +128,7 @@ pub struct ClosedSource {
 pub struct ClosedFold {
     groups: BTreeMap<(Option<Name>, Name), ClosedGroup>,
     reasons: BTreeMap<Name, u64>,
+    ungrouped: u64,
     texts: Texts,
 }
 
@@ -135,7 +141,7 @@ impl ClosedFold {
         let owner = Owner::of(connection, source.version);
         let account = has_account(source, connection).then(|| owner.account.clone());
         let key = (account, reason);
-        if !self.groups.contains_key(&key) && self.groups.len() >= GROUPS {
+        if !self.groups.contains_key(&key) && self.groups.len() >= CLOSED_GROUPS && !self.make_room(&key.1) {
             return;
         }
         let group = self.groups.entry(key).or_insert_with_key(|(account, reason)| ClosedGroup {
@@ -172,9 +178,23 @@ impl ClosedFold {
         }
     }
 
+    /// Takes the group of an ordinary end away for one of this reason; whether there was any.
+    fn make_room(&mut self, reason: &str) -> bool {
+        if reason == ORDINARY {
+            return false;
+        }
+        let Some(key) = self.groups.keys().find(|(_, reason)| **reason == *ORDINARY).cloned() else {
+            self.ungrouped = self.ungrouped.saturating_add(1);
+            return false;
+        };
+        self.groups.remove(&key).is_some()
+    }
+
     /// What was learnt, when the last page has been taken in.
     pub fn finish(self, at_least: bool) -> Closed {
-        Closed { groups: self.groups.into_values().collect(), reasons: self.reasons, at_least }
+        let Self { groups, reasons, ungrouped, .. } = self;
+        let at_least = at_least || ungrouped > 0;
+        Closed { groups: groups.into_values().collect(), reasons, ungrouped, at_least }
     }
 }
 
@@ -289,17 +309,37 @@ mod tests {
         assert_eq!(&*nobody.groups[0].newest[0].user, UNAUTHENTICATED);
     }
 
-    #[test]
-    fn a_flood_of_accounts_is_bounded_and_its_total_is_not() {
+    /// One end of each of 300 accounts, then another of each.
+    fn flood(reasons: [&'static str; 2]) -> Closed {
         let mut fold = ClosedFold::default();
         let source = source((2, 15, 1), true);
-        for cid in 0..(GROUPS as u64 + 44) {
+        for (reason, cid) in reasons.into_iter().flat_map(|reason| (0..300).map(move |cid| (reason, cid))) {
             let account = format!("A{cid}");
-            let mut connection = ended(cid, "", "u", "Read Error");
+            let mut connection = ended(cid, "", "u", reason);
             connection.account = account.into();
             fold.add(&source, &connection, at(0));
         }
-        let closed = fold.finish(true);
-        assert_eq!((closed.groups.len(), closed.count(), closed.at_least), (GROUPS, 300, true));
+        fold.finish(false)
+    }
+
+    #[test]
+    fn a_flood_of_accounts_is_bounded_and_its_total_is_not() {
+        let closed = flood(["Read Error"; 2]);
+        assert_eq!((closed.groups.len(), closed.count()), (CLOSED_GROUPS, 600));
+        assert_eq!((closed.ungrouped, closed.at_least), (2 * 44, true));
+    }
+
+    #[test]
+    fn ordinary_ends_take_no_room_from_others_and_are_not_missed() {
+        let closed = flood([ORDINARY; 2]);
+        assert_eq!((closed.groups.len(), closed.ungrouped, closed.at_least), (CLOSED_GROUPS, 0, false));
+        let closed = flood([ORDINARY, "Read Error"]);
+        assert_eq!(
+            (closed.groups.len(), closed.because_of("Read Error").count()),
+            (CLOSED_GROUPS, CLOSED_GROUPS)
+        );
+        assert_eq!((closed.ungrouped, closed.reasons[ORDINARY]), (44, 300));
+        let closed = flood(["Read Error", ORDINARY]);
+        assert_eq!((closed.because_of("Read Error").count(), closed.ungrouped), (CLOSED_GROUPS, 44));
     }
 }

@@ -93,8 +93,8 @@ impl Rule for SlowConnections {
               takes after the login, then once in every `ping_interval` (2 minutes unless configured) of a client that \
               sends nothing, and once an hour of one that does; a PING of the client's own, which most libraries send by \
               themselves, is enough. So a connection that came while its server or its host was overloaded, as after a \
-              restart, may show that moment for up to an hour. One that has not been measured yet is passed over. A \
-              connection must be slow in 2 epochs in a row.\n\n\
+              restart, may show that moment for up to an hour. One that has not been measured yet is passed over. \
+              Connections of the user must be slow in 2 epochs in a row, not necessarily the same ones.\n\n\
               There is one finding per account and user, with the number of connections and the five slowest; at most \
               1,000 users are named.",
         remedy: &[

@@ -77,18 +77,22 @@ impl Rule for OutboundBacklog {
         aliases: &[],
         docs_url: None,
         differs: Some(
-            "It must be seen in 2 epochs in a row, and the connections of one account and user are one finding: what a \
-             server shows is its buffer at that moment, which a large message fills for an instant.",
+            "A user must have such connections in 2 epochs in a row, not necessarily the same ones, and is one finding: what \
+             a server shows is its buffer at that moment, which a large message fills for an instant. Whoever reads nothing \
+             at all is mostly closed sooner than that, and told of by other checks.",
         ),
         rule: "More than 1 MiB wait on a server to be sent to one client.",
         why: "A server writes messages into a buffer for each client and empties it as fast as the client reads. What \
-              stays there is what the client does not keep up with: its handler is too slow, its process hangs, or its \
-              link is too narrow for what it has subscribed to. At `max_pending` (64 MiB unless configured), or when a \
-              write takes longer than `write_deadline`, the server calls it a slow consumer and closes the connection; \
+              stays there is what the client does not keep up with: its handler is too slow, or its link is too narrow for \
+              what it has subscribed to. At `max_pending` (64 MiB unless configured), or when a write takes longer than \
+              `write_deadline` (10 s unless configured), the server calls it a slow consumer and closes the connection; \
               what it had not read is lost, unless a stream keeps it.\n\n\
+              So a client that reads nothing at all, because its process hangs or its host is gone, is mostly closed before \
+              a second epoch sees it: ACCOUNTS_002 and CONN_003 tell of it. What is found here reads, steadily, and too \
+              slowly.\n\n\
               The number is that of the moment in which the server is asked. A burst that is read a moment later is none: \
-              a connection must be backed up in 2 epochs in a row. What waits in the buffers of the client's own library, \
-              and of the operating systems, is not in it.\n\n\
+              connections of the user must be backed up in 2 epochs in a row, not necessarily the same ones. What waits in \
+              the buffers of the client's own library, and of the operating systems, is not in it.\n\n\
               There is one finding per account and user, with the number of connections and the five fullest; at most \
               1,000 users are named.",
         remedy: &[
@@ -96,13 +100,14 @@ impl Rule for OutboundBacklog {
             "Spread the subjects over several clients by a queue group.",
             "Subscribe to less: narrower subjects instead of a wildcard over everything.",
             "Use a JetStream pull consumer, with which the client asks for what it can take.",
-            "Look at the process: one that hangs or is stopped still holds its connection.",
+            "Look at the load of the client's process and host, and at its link.",
         ],
         needs: &[Endpoint::Connz],
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CanFire,
     };
+    // A large message fills the buffer for an instant.
     const FOR: u64 = 2;
     // What a server that leaves has not sent, it does not take to the next one.
     const DISTURBED: Disturbed = Disturbed::Cluster;
@@ -156,7 +161,7 @@ fn remediation(evidence: &Evidence) -> Vec<String> {
     let places = || evidence.fullest.iter().map(|row| &row.place);
     match (only_address(places()), only_server(places()), places().next()) {
         (Some(address), ..) => steps.push(format!(
-            "They are clients at {address}: look whether that host, or one process on it, hangs or is overloaded."
+            "They are clients at {address}: look whether that host, or one process on it, is overloaded."
         )),
         (None, Some(server), Some(_)) if evidence.backed_up > 1 => steps.push(format!(
             "They come from several addresses and are all on server {server}: look at its link to them first."

@@ -8,6 +8,7 @@ use crate::check::{
 use crate::checks::evidence::closed::{Ended, closed_gaps};
 use crate::checks::evidence::since::per_minute;
 use crate::checks::evidence::{ServerShare, TOP, by_server};
+use crate::checks::roll_up::{MOST, first};
 use crate::snapshot::{ClosedGroup, Endpoint, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -23,17 +24,21 @@ pub(super) struct AbnormalDisconnects;
 pub(super) struct Limits {
     /// Fire when at least so many connections of an account ended for one reason since the previous epoch.
     min_count: u64,
+    /// Fire when at least so many connections that never logged in ended for one reason since the previous epoch, on all
+    /// servers together.
+    min_before_login: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { min_count: 1 }
+        Self { min_count: 1, min_before_login: 1 }
     }
 }
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        at_least("min_count", self.min_count, 1)
+        at_least("min_count", self.min_count, 1)?;
+        at_least("min_before_login", self.min_before_login, 1)
     }
 }
 
@@ -71,29 +76,37 @@ impl Rule for AbnormalDisconnects {
             "Only abnormal ends of the last epoch count, rolled up by account and reason: servers give every end a reason, \
              `Client Closed` being the ordinary one, and list the last 10,000 of them for as long as they run.",
         ),
-        rule: "Since the previous epoch at least 1 connection of an account ended for one and the same abnormal reason.",
+        rule: "Since the previous epoch at least 1 connection of an account, or 1 that never logged in, ended for one and \
+               the same abnormal reason.",
         why: "A client whose connection breaks reconnects, so that nobody notices until it happens often. The reasons tell \
               what is wrong: credentials that do not work, processes that are killed, readers that are too slow, networks \
               that drop idle connections, limits that are reached.\n\n\
               Ordinary ends do not count: `Client Closed`, `Server Shutdown`, and `Kicked`, which an operator asked for. \
               Neither do broken connections that never logged in: a probe that opens the port and closes it again leaves \
-              such a one each time.\n\n\
+              such a one each time. Where the port takes TLS, a server tells such a probe as `TLS Handshake Failure`, like \
+              one that does not trust its certificate: there probes fire in every epoch.\n\n\
               Every client begins in the global account, and servers print no account for one that failed to log in. So ends \
               before a login belong to no account; what stands there as user is what the client called itself. Servers \
               before 2.10.28, 2.11.0 and 2.11.1 print tokens in that place, which is then left out.\n\n\
-              A server is asked for at most 1,600 ends an epoch, those of leafnodes included: beyond that counts are lower \
-              bounds, and say so.",
+              A server is asked for at most 1,600 ends an epoch, ordinary ones and those of leafnodes included: beyond that \
+              counts are lower bounds, and say so, and what did not fire is unknown.\n\n\
+              A finding lasts one epoch, and is not held back while a server leaves: then it would never be told. Clients \
+              that a server sends away as it stops end in an ordinary way.",
         remedy: &[
             "Begin with what the evidence says the reason means, and with the client name, user or address that stands out.",
             "Raise `min_count` for accounts whose clients come and go without care, such as those of browsers or devices.",
+            "Let probes ask `/healthz` of the monitoring port instead of opening one with TLS; or raise `min_before_login` \
+             above what they leave in an epoch.",
         ],
         needs: &[Endpoint::Closed],
         evidence_from: &[Endpoint::Varz, Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CanFire,
     };
-    // Who reconnects with many others may be too slow to log in.
-    const DISTURBED: Disturbed = Disturbed::Cluster;
+    // It lasts one epoch: held back, it would never be told, by a server of whatever cluster that leaves. What the leaving
+    // itself ends is ordinary.
+    const DISTURBED: Disturbed = Disturbed::Never;
+    const MOST: usize = MOST;
     const EPOCHS: u64 = 2;
     type Thresholds = Limits;
     type Evidence = Evidence;
@@ -107,12 +120,46 @@ impl Rule for AbnormalDisconnects {
                 }
             }
         }
-        let each = counts.into_iter();
-        each.filter_map(|(key, servers)| judge_reason(context, thresholds, key, &servers)).collect()
+        let all =
+            counts.into_iter().map(|(which, servers)| Ends::of(context.now, thresholds, which, servers));
+        let all: Vec<Ends<'_>> = all.filter(|ends| ends.count >= ends.least).collect();
+        let of = |ends: &&Ends<'_>| entity(context.now, ends.which);
+        first(MOST, all.iter().collect(), thresholds, Ends::key, of, |ends, entity| {
+            report(context, ends, entity)
+        })
     }
 }
 
 type Key<'a> = (Option<&'a Name>, &'a Name);
+
+/// Connections of one account, or of none, that ended for one reason.
+struct Ends<'a> {
+    which: Key<'a>,
+    servers: Vec<(&'a Server, u64)>,
+    count: u64,
+    /// How many it takes to fire.
+    least: u64,
+}
+
+impl<'a> Ends<'a> {
+    fn of(
+        now: &Snapshot,
+        thresholds: &Thresholds<Limits>,
+        which: Key<'a>,
+        servers: Vec<(&'a Server, u64)>,
+    ) -> Self {
+        let count = servers.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+        let limits = thresholds.of(&entity(now, which));
+        let least = if which.0.is_some() { limits.min_count } else { limits.min_before_login };
+        Self { which, servers, count, least }
+    }
+
+    /// The entity's id and account.
+    fn key<'b>(this: &'b &Self) -> (&'b str, &'b str) {
+        let (account, reason) = this.which;
+        (reason, account.map_or("", |account| account))
+    }
+}
 
 fn key(group: &ClosedGroup) -> Key<'_> {
     (group.account.as_ref(), &group.reason)
@@ -128,19 +175,9 @@ fn entity(now: &Snapshot, (account, reason): Key<'_>) -> Entity {
     }
 }
 
-fn judge_reason(
-    context: &Context<'_>,
-    thresholds: &Thresholds<Limits>,
-    which: Key<'_>,
-    servers: &[(&Server, u64)],
-) -> Option<Verdict> {
+fn report(context: &Context<'_>, ends: &Ends<'_>, entity: Entity) -> Verdict {
+    let Ends { which, ref servers, count: ended, least } = *ends;
     let now = context.now;
-    let entity = entity(now, which);
-    let ended = servers.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
-    let min_count = thresholds.of(&entity).min_count;
-    if ended < min_count {
-        return None;
-    }
     let closed = Ended::of(now, servers.iter().map(|(server, _)| *server), |group| key(group) == which);
     let known = reason(which.1);
     let mut shares = by_server(now, servers.iter().map(|(server, count)| (server.id.clone(), *count)));
@@ -165,9 +202,9 @@ fn judge_reason(
         "{at_least}{ended} {connections} {whose}ended with `{}` since the previous epoch{last}",
         which.1
     );
-    let observed = Observed::count(ended, min_count, "connections");
+    let observed = Observed::count(ended, least, "connections");
     let remediation = remediation(&evidence, known.step);
-    Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
+    Verdict::firing(entity, summary, observed, &evidence, remediation)
 }
 
 fn remediation(evidence: &Evidence, step: &str) -> Vec<String> {
@@ -191,7 +228,7 @@ fn remediation(evidence: &Evidence, step: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Settings, Standing};
+    use crate::check::{Entry, Settings, Standing};
     use crate::checks::laws::{judge_last, judge_last_set, judge_with, only};
     use crate::snapshot::build::System;
     use serde_json::json;
@@ -271,13 +308,15 @@ mod tests {
         let (_, firing) = only(&judgement);
         assert!(firing.summary.starts_with("at least 2 connections of account APP"), "{}", firing.summary);
         assert_eq!(firing.evidence["closed"]["at_least"], true);
+        // Among those that were not listed may be any account's.
+        let other = Entity::connections_by("B", None, &"Read Error".into());
+        assert!(matches!(judgement.standing(&other), Standing::Unknown(_)));
         let judgement = judge_last::<Check>(&after(now().silent("n2", Endpoint::Closed)));
         let (_, firing) = only(&judgement);
         assert_eq!(
             firing.evidence["closed_incomplete"],
             json!(["server n2 did not answer CONNZ of closed connections"])
         );
-        let other = Entity::connections_by("B", None, &"Read Error".into());
         assert!(matches!(judgement.standing(&other), Standing::Unknown(_)));
     }
 
@@ -288,7 +327,55 @@ mod tests {
         let now = |n| System::of(1).end("n1", ("APP", "u"), "Read Error", n, |_, _| {});
         assert!(judge_last_set::<Check>(&after(now(2)), &settings).firing.is_empty());
         assert_eq!(judge_last_set::<Check>(&after(now(3)), &settings).firing.len(), 1);
-        let base = [("min_count".to_owned(), json!(0))].into_iter().collect();
-        Thresholds::<Limits>::new(&Settings { base, ..Settings::default() }).unwrap_err();
+    }
+
+    #[test]
+    fn probes_of_a_port_with_tls_have_a_least_count_of_their_own() {
+        let base = json!({"min_before_login": 6}).as_object().cloned().unwrap();
+        let settings = Settings { base, ..Settings::default() };
+        let now = |n| {
+            System::of(2)
+                .end("n1", ("", ""), "TLS Handshake Failure", 3, |_, _| {})
+                .end("n2", ("", ""), "TLS Handshake Failure", n, |_, _| {})
+                .end("n1", ("APP", "u"), "Read Error", 1, |_, _| {})
+        };
+        let judgement = judge_last_set::<Check>(&after(now(2)), &settings);
+        assert_eq!(only(&judgement).0.account.as_deref(), Some("APP"));
+        let nobody = Entity::connections_of_nobody(&"TLS Handshake Failure".into());
+        assert_eq!(judgement.standing(&nobody), Standing::Clear);
+        let judgement = judge_last_set::<Check>(&after(now(3)), &settings);
+        let (_, firing) = judgement.firing.iter().find(|(entity, _)| *entity == nobody).unwrap();
+        assert_eq!(json!(firing.observed), json!({"value": 6, "threshold": 6, "unit": "connections"}));
+    }
+
+    #[test]
+    fn what_lasts_one_epoch_is_not_held_back() {
+        let entry = Entry::of::<Check>();
+        assert_eq!((entry.keep, entry.disturbed), (1, Disturbed::Never));
+    }
+
+    #[test]
+    fn no_least_count_is_zero() {
+        for key in ["min_count", "min_before_login"] {
+            let base = [(key.to_owned(), json!(0))].into_iter().collect();
+            let error = Thresholds::<Limits>::new(&Settings { base, ..Settings::default() }).unwrap_err();
+            assert_eq!(error.key.as_deref(), Some(key));
+        }
+    }
+
+    #[test]
+    fn of_very_many_accounts_the_first_are_named() {
+        // A server keeps 256 of them apart.
+        let mut now = System::of(5);
+        for account in 0..1005 {
+            let server = format!("n{}", 1 + account / 250);
+            now = now.end(&server, (&format!("A{account:04}"), "u"), "Read Error", 1, |_, _| {});
+        }
+        let judgement = judge_last::<Check>(&[System::of(5).done(), now.at(60).done()]);
+        assert_eq!(judgement.firing.len(), MOST);
+        assert_eq!(judgement.unknown_rows()[0].reason, "5 more fire and are not named");
+        let of = |account| Entity::connections_by(account, None, &"Read Error".into());
+        assert!(matches!(judgement.standing(&of("A1000")), Standing::Unknown(_)));
+        assert_eq!(judgement.standing(&of("A")), Standing::Clear);
     }
 }

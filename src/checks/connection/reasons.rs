@@ -1,4 +1,5 @@
-//! Why connections end, by the words of servers (server source, 2.9 to 2.14).
+//! Why connections end, by the words of servers (server source, 2.9 to 2.14; what provokes the words about the protocol
+//! was measured with 2.10.26, 2.12.8 and 2.15.1).
 
 /// What is known of a reason.
 pub(super) struct Reason {
@@ -22,10 +23,10 @@ pub(super) fn is_normal(reason: &str, logged_in: bool) -> bool {
 pub(super) fn reason(words: &str) -> Reason {
     let (meaning, step) = match words {
         "Authentication Failure" => (
-            "The client gave a user, password, token, key or certificate that the server does not accept, or its user was \
-             taken away by a reload.",
+            "The client gave a user, password, token, key or certificate that the server does not accept, sent something \
+             else than a login first, as an HTTP probe does, or its user was taken away by a reload.",
             "See who the named clients are by name and address, and give them valid credentials; of an address that nobody \
-             knows, find out who tries to get in.",
+             knows, find out who tries to get in, or whose probe it is.",
         ),
         "Authentication Timeout" => (
             "The client did not log in within the time given (`authorization.timeout`, 2 s by default).",
@@ -43,7 +44,9 @@ pub(super) fn reason(words: &str) -> Reason {
         "TLS Handshake Failure" => (
             "The TLS handshake failed: a certificate that one side does not trust, no common version, a client without TLS, \
              or a probe that only opens the port.",
-            "Compare the certificates and authorities of both sides; see in the server's log what the handshake said.",
+            "See in the server's log what the handshake said: `EOF` or a reset is mostly a probe, which should ask \
+             `/healthz` of the monitoring port instead, or be allowed for by `min_before_login`; else compare the \
+             certificates and authorities of both sides.",
         ),
         "Read Error" => (
             "The connection broke while the server read from it: the client's process was killed, its host went away, or \
@@ -71,13 +74,14 @@ pub(super) fn reason(words: &str) -> Reason {
              connections.",
         ),
         "Parse Error" => (
-            "What came was not the NATS protocol.",
-            "See who the address belongs to: an HTTP probe, a scanner, or a client that writes from several threads without \
-             a lock.",
+            "The client sent the protocol's word for an error, `-ERR`, as servers do when they complain.",
+            "See in the server's log for `Client Error` what it complained of, and what kind of client does so: it may be \
+             a relay that sends back what the server said.",
         ),
         "Protocol Violation" => (
-            "The client spoke the protocol out of order, such as a message before its login.",
-            "Update the client's library, or see what it is.",
+            "What came was not the NATS protocol, or broke its rules.",
+            "See in the server's log what came, and who the address belongs to: a client that writes from several threads \
+             without a lock, an old library, or, where nobody has to log in, an HTTP probe or a scanner.",
         ),
         "Bad Client Protocol Version" => (
             "The client asked for a version of the protocol that the server does not know.",
@@ -158,6 +162,16 @@ mod tests {
             ("Unknown State", false, false),
         ] {
             assert_eq!(is_normal(words, logged_in), normal, "{words} {logged_in}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_the_protocol_is_told_from_who_complains() {
+        assert!(reason("Parse Error").meaning.contains("`-ERR`"));
+        assert!(reason("Protocol Violation").meaning.starts_with("What came was not the NATS protocol"));
+        for words in ["Protocol Violation", "Authentication Failure"] {
+            let Reason { meaning, step } = reason(words);
+            assert!(format!("{meaning} {step}").contains("HTTP probe"), "{words}");
         }
     }
 

@@ -21,7 +21,7 @@ pub(in crate::checks) struct Ended {
     pub(in crate::checks) connections: u64,
     /// How many of them were leafnodes.
     pub(in crate::checks) leafnodes: u64,
-    /// True where so many connections ended that a server did not list all of them: counts are lower bounds.
+    /// True where so many connections ended that not all of them are known: counts are lower bounds.
     pub(in crate::checks) at_least: bool,
     /// In the words of the servers, the most frequent first.
     pub(in crate::checks) reasons: Vec<Counted>,
@@ -257,6 +257,8 @@ mod tests {
         assert_eq!(row.label(), "`c3` (user u, 10.0.0.1)");
         assert_eq!((row.lived_seconds, row.ended.as_deref()), (Some(3603), Some("2023-11-14T22:13:23Z")));
         assert_eq!(count_of(snapshot.servers["ID-n2"].closed.as_ref().unwrap(), "Read"), 1);
-        assert_eq!(closed_gaps(&snapshot, None), [""; 0]);
+        let gap = "server n2 answered CONNZ of closed connections in part: more ended";
+        assert_eq!(closed_gaps(&snapshot, None), [gap]);
+        assert_eq!(closed_gaps(&snapshot, Some(&"n1".into())), [""; 0]);
     }
 }

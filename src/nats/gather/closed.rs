@@ -7,7 +7,7 @@ use super::page::is_whole;
 use super::tally::Tally;
 use super::{CUT, Gatherer, Plan};
 use crate::nats::inbox::{self, Inbox};
-use crate::snapshot::{Answer, Closed, ClosedFold, ClosedSource, Endpoint, Snapshot};
+use crate::snapshot::{Answer, CLOSED_GROUPS, Closed, ClosedFold, ClosedSource, Endpoint, Snapshot};
 use crate::text::Name;
 use crate::wire::connz::{ConnzOptions, parse};
 use crate::wire::time::timestamp;
@@ -27,6 +27,9 @@ const FURTHER: u64 = 512;
 /// Pages of one server. What ended beyond them is not told any more: an epoch is to know who was closed, not to count
 /// reconnects.
 const PAGES: u64 = 4;
+
+/// Connections of all pages.
+const MOST: u64 = FIRST + (PAGES - 1) * FURTHER;
 
 /// A server notes when a connection ended before it adds it to its list, from a goroutine of its own, so that one may turn up
 /// after a later look (server source).
@@ -146,14 +149,27 @@ async fn look(inbox: &Inbox, plan: &Plan, lanes: &Lanes, target: Target) -> Look
         offset += limit;
         if done || page + 1 == PAGES {
             let closed = taken.end(!done);
-            let answer = match closed {
-                Some(_) => Answer::Complete,
+            let answer = match &closed {
+                Some((closed, _)) => wholeness(closed, done),
                 None => Answer::Failed("it does not tell its time".into()),
             };
             return Looked { id, closed, answer, tally };
         }
         page += 1;
     }
+}
+
+/// What was left out may be what a check looks for: without saying so, it would pass for what did not happen.
+fn wholeness(closed: &Closed, done: bool) -> Answer {
+    if !done {
+        return Answer::Partial(format!("only the last {MOST} connections that ended were read"));
+    }
+    if closed.ungrouped > 0 {
+        return Answer::Partial(format!(
+            "of connections that ended no more than {CLOSED_GROUPS} pairs of account and reason are kept apart"
+        ));
+    }
+    Answer::Complete
 }
 
 /// Asks for a page; whether what ended before it is known already.
