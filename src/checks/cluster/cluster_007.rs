@@ -93,7 +93,8 @@ impl Rule for GatewayDisconnected {
              host of this server.",
             "Look for the remote cluster's name in this server's log: names, users, passwords and certificates of the \
              gateway blocks must fit.",
-            "If the remote cluster was retired, remove it from the `gateways` list of every server and reload them.",
+            "If the remote cluster was retired, remove it from the `gateways` list of every server and restart them one by one: no \
+             reload changes that list.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::Varz],
         evidence_from: &[],
@@ -246,7 +247,8 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
     if evidence.planned {
         steps.push(format!("Nothing is to be done while the servers of {remote} are meant to be down: the gateway comes back with them."));
         steps.push(format!(
-            "If {remote} was retired, remove it from the `gateways` list of every server and reload them."
+            "If {remote} was retired, remove it from the `gateways` list of every server and restart them one by one: no reload \
+             changes that list."
         ));
         return steps;
     }
@@ -282,7 +284,7 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
     if evidence.last_seen.is_none() {
         steps.push(format!(
             "It was not seen within the last hour: if {remote} does not exist (any longer), remove it from the `gateways` list of \
-             {name} and reload it."
+             {name} and restart it: no reload changes that list."
         ));
     }
     steps
