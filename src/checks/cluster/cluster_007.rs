@@ -85,7 +85,8 @@ impl Rule for GatewayDisconnected {
               happen to connect to, and may be none. Where a server of the remote cluster ends, those that were connected \
               to it connect to another one within seconds, which is why two epochs in a row must agree.\n\n\
               Where every server of the remote cluster said goodbye (a shutdown in order, or lame-duck mode), the gateway \
-              is gone as planned: that is reported as `info`, and becomes critical if it does not come back with them.\n\n\
+              is gone as planned: that is reported as `info`, however long they are away, and becomes critical if it does not come \
+              back with them.\n\n\
               A gateway that no configuration names is known from what was seen: it is reported until an hour after it was \
               lost.",
         remedy: &[
