@@ -84,21 +84,51 @@ impl Leafnode<'_> {
     }
 }
 
+/// Servers of the system, as the hubs of leafnodes.
+struct Hubs<'a> {
+    /// Names of those that do not tell of their leafnodes.
+    silent: BTreeSet<&'a Name>,
+    /// Of each name the leafs that dialled it; none stands for one whose name is not told.
+    leafs: BTreeSet<(&'a Name, Option<&'a Name>)>,
+}
+
+impl<'a> Hubs<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let missing = snapshot.coverage.missing.iter().map(|missing| &missing.name);
+        let mut hubs = Self { silent: missing.collect(), leafs: BTreeSet::new() };
+        for server in snapshot.servers.values() {
+            let Some(leafs) = &server.leafs else {
+                hubs.silent.insert(&server.name);
+                continue;
+            };
+            let dialled_it = leafs.iter().filter(|leaf| leaf.is_spoke != Some(true));
+            hubs.leafs.extend(dialled_it.map(|leaf| (&server.name, leaf.name.as_ref())));
+        }
+        hubs
+    }
+
+    /// Whether a server of the hub's name lists the leaf, or might. The hub may as well be a server of another system that
+    /// happens to have the name of one of this: names such as `nats-0` are found everywhere.
+    fn tell(&self, hub: &Name, leaf: &Name) -> bool {
+        self.silent.contains(hub)
+            || self.leafs.contains(&(hub, Some(leaf)))
+            || self.leafs.contains(&(hub, None))
+    }
+}
+
 /// Every leafnode, by account and name. Both ends list a connection where both belong to the system: the row of the hub
-/// is taken, and that of the leaf only where the system does not know a server of the hub's name. Whether that one answers
-/// must not matter, for the two ends know different accounts.
+/// is taken, and that of the leaf only where no server of the system can be the hub. Whether the hub answers must not matter,
+/// for the two ends know different accounts.
 pub(super) fn leafnodes(snapshot: &Snapshot) -> Vec<Leafnode<'_>> {
-    let missing = snapshot.coverage.missing.iter().map(|missing| &missing.name);
-    let known: BTreeSet<&Name> =
-        snapshot.servers.values().map(|server| &server.name).chain(missing).collect();
+    let hubs = Hubs::of(snapshot);
     let mut leafnodes: BTreeMap<(Name, Name), Vec<Connection<'_>>> = BTreeMap::new();
     for server in snapshot.servers.values() {
         for leaf in server.leafs.iter().flatten() {
             let label = match (leaf.is_spoke, &leaf.name) {
-                (true, Some(hub)) if known.contains(hub) => continue,
-                (true, _) => &server.name,
-                (false, Some(name)) if !is_id(name) => name,
-                (false, _) => &leaf.ip,
+                (Some(true), Some(hub)) if hubs.tell(hub, &server.name) => continue,
+                (Some(true), _) => &server.name,
+                (Some(false), Some(name)) if !is_id(name) => name,
+                _ => &leaf.ip,
             };
             let key = (leaf.account.clone(), label.clone());
             leafnodes.entry(key).or_default().push(Connection { server, leaf });
@@ -121,8 +151,8 @@ pub(super) struct LeafRow {
     /// The server that lists it.
     #[schemars(with = "String")]
     pub(super) server: Name,
-    /// Whether that server is the leaf, which dialled; otherwise it is the hub.
-    pub(super) is_spoke: bool,
+    /// Whether that server is the leaf, which dialled; otherwise it is the hub. None before 2.9.15, which does not tell.
+    pub(super) is_spoke: Option<bool>,
     /// The address of the other end.
     #[schemars(with = "String")]
     pub(super) address: Name,
@@ -151,24 +181,30 @@ impl LeafRow {
     }
 }
 
-/// The connections of a leafnode, the worst first, and how many there are.
+/// The connections of a leafnode, the worst first, and how many there are. Several leafnodes that log in to one account under
+/// one name cannot be told apart but by their addresses.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(super) struct LeafRows {
     /// At most 5 of them.
     pub(super) top: Vec<LeafRow>,
     /// How many there are.
     pub(super) connections: u64,
+    /// How many addresses the other ends have, without their ports. More than one may be several leafnodes of one name.
+    pub(super) addresses: u64,
 }
 
 impl LeafRows {
     pub(super) fn of<'a>(connections: impl Iterator<Item = Connection<'a>>) -> Self {
-        let mut rows = Self { top: Vec::new(), connections: 0 };
+        let mut rows = Self { top: Vec::new(), connections: 0, addresses: 0 };
+        let mut addresses = BTreeSet::new();
         for connection in connections {
             rows.connections += 1;
+            addresses.insert(&connection.leaf.ip);
             if rows.top.len() < TOP {
                 rows.top.push(LeafRow::of(connection));
             }
         }
+        rows.addresses = addresses.len() as u64;
         rows
     }
 }
@@ -177,8 +213,9 @@ impl LeafRows {
 const NAMED: usize = 20;
 
 /// The first verdicts of each account by the leaf's name, so that the same ones stay. The evidence of each tells how many
-/// there are.
+/// there are. What was found of the others holds as well: an earlier finding about one of them is not over.
 pub(super) fn named<T>(
+    snapshot: &Snapshot,
     found: &[(Leafnode<'_>, T)],
     verdict: impl Fn(&Leafnode<'_>, &T, u64) -> Verdict,
 ) -> Vec<Verdict> {
@@ -186,7 +223,13 @@ pub(super) fn named<T>(
     // They are in the order of their accounts.
     for of_account in found.chunk_by(|(a, _), (b, _)| a.account == b.account) {
         let all = of_account.len() as u64;
-        verdicts.extend(of_account.iter().take(NAMED).map(|(leafnode, what)| verdict(leafnode, what, all)));
+        let (first, rest) = of_account.split_at(NAMED.min(of_account.len()));
+        verdicts.extend(first.iter().map(|(leafnode, what)| verdict(leafnode, what, all)));
+        let unnamed = |(leafnode, _): &(Leafnode<'_>, T)| {
+            let reason = format!("it holds for {all} leafnodes of the account, of which {NAMED} are named");
+            Verdict::not_yet(leafnode.entity(snapshot), reason)
+        };
+        verdicts.extend(rest.iter().map(unnamed));
     }
     verdicts
 }

@@ -120,8 +120,8 @@ fn first<'a>(accounts: impl Iterator<Item = &'a str>) -> Vec<Name> {
 pub struct Leaf {
     /// The other server's name, where it is told (2.9.15).
     pub name: Option<Name>,
-    /// Whether this end dialled: it is the leaf, and the other one the hub.
-    pub is_spoke: bool,
+    /// Whether this end dialled: it is the leaf, and the other one the hub. None where it is not told (before 2.9.15).
+    pub is_spoke: Option<bool>,
     /// The account that it is bound to at this end.
     pub account: Name,
     /// The other end's address.

@@ -17,7 +17,7 @@ pub struct LeafInfo {
     /// The other server's name (2.9.15).
     pub name: Option<String>,
     /// Whether this server dialled (2.9.15).
-    pub is_spoke: bool,
+    pub is_spoke: Option<bool>,
     /// The account that it is bound to here.
     pub account: String,
     /// The other end's address.

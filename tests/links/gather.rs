@@ -58,7 +58,7 @@ async fn links_are_told(version: &str) {
     let leafs = named(&snapshot, "n1").leafs.as_ref().unwrap();
     assert_eq!(leafs.len(), 1, "{leafs:?}");
     let leaf = &leafs[0];
-    assert_eq!((leaf.name.as_deref(), leaf.is_spoke, &*leaf.account), (Some("n4"), false, "EDGE"));
+    assert_eq!((leaf.name.as_deref(), leaf.is_spoke, &*leaf.account), (Some("n4"), Some(false), "EDGE"));
     assert_eq!((&*leaf.ip, leaf.compression.as_deref()), ("127.0.0.1", Some("s2_uncompressed")));
     assert_eq!(named(&snapshot, "n2").leafs.as_deref(), Some(&[][..]));
     // Kept, and not asked for again.

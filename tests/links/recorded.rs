@@ -88,7 +88,7 @@ fn both_ends_list_a_leafnode_and_old_ones_neither_name_nor_side() {
             .into_iter()
             .map(|(name, told)| (name, leafs(&told)))
             .collect();
-        let rows = |name: &str| -> Vec<(String, Option<String>, bool)> {
+        let rows = |name: &str| -> Vec<(String, Option<String>, Option<bool>)> {
             let leafs = told[name].iter();
             let mut rows: Vec<_> = leafs
                 .map(|leaf| {
@@ -100,13 +100,16 @@ fn both_ends_list_a_leafnode_and_old_ones_neither_name_nor_side() {
         };
         let old = version == "2.9.10";
         let row = |account: &str, name: &str, is_spoke: bool| {
-            (account.to_owned(), (!old).then(|| name.to_owned()), is_spoke && !old)
+            (account.to_owned(), (!old).then(|| name.to_owned()), (!old).then_some(is_spoke))
         };
         assert_eq!(rows("s1"), [row("APP", "leaf1", false), row("SYS", "leaf1", false)], "{version}");
         let spokes: Vec<_> = rows("leaf1").into_iter().map(|(_, name, is_spoke)| (name, is_spoke)).collect();
         assert_eq!(
             spokes,
-            [((!old).then(|| "s1".to_owned()), !old), ((!old).then(|| "s1".to_owned()), !old)]
+            [
+                ((!old).then(|| "s1".to_owned()), (!old).then_some(true)),
+                ((!old).then(|| "s1".to_owned()), (!old).then_some(true))
+            ]
         );
         assert!(told["s2"].is_empty() && told["g1"].is_empty(), "{version}");
         for leaf in &told["s1"] {

@@ -142,6 +142,8 @@ async fn a_crowd_that_comes_and_goes_is_told_each_time() {
     watched.agent.resume();
     let found = watched.firing("CLUSTER_006").await;
     assert_eq!(found.json["evidence"]["change"], -600);
+    let ended = &found.json["evidence"]["ended"];
+    assert_eq!(ended["accounts"]["top"], json!([{"name": "APP", "count": 600}]), "{ended}");
     watched.check_everything_published();
 }
 

@@ -48,15 +48,16 @@ impl Rule for ClusterNameWhitespace {
         docs_url: None,
         differs: None,
         rule: "A server is configured with a cluster name that contains whitespace.",
-        why: "Cluster names are part of subjects between gateways and of what routes and leafnodes tell each other, where a space \
-              ends a word. From 2.11.0 on a server refuses to start with such a name, so that the next upgrade fails; hubs from \
-              2.10.19 on refuse leafnodes whose cluster is named so.\n\n\
+        why: "Cluster names are part of subjects between gateways and of what routes and leafnodes tell each other, where \
+              whitespace ends a word. From 2.11.0 on a server refuses to start with a space in the name, so that the next \
+              upgrade fails, and hubs refuse leafnodes whose cluster is named so; other whitespace, such as a tab, passes. Hubs \
+              from 2.10.19 to the end of 2.10 refuse any whitespace.\n\n\
               A cluster cannot be renamed one server after another: a server with another cluster name does not join the \
               old one. Plan it with the upgrade, while the old version still starts.",
         remedy: &[
             "Choose a name without whitespace and set it in the `cluster` block, and in the `gateway` block, of every server.",
             "Rename all servers of the cluster in one maintenance: servers of different names do not form one cluster.",
-            "Do that before the upgrade to 2.11 or later, which does not start with the old name.",
+            "If the old name has a space, do that before the upgrade to 2.11 or later, which does not start with it.",
         ],
         needs: &[Endpoint::Varz],
         evidence_from: &[],
@@ -90,7 +91,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
         "server {} is configured for cluster {cluster:?}, whose name contains whitespace",
         server.name
     );
-    let steps = vec![
+    let mut steps = vec![
         format!(
             "Rename the cluster on {} in one maintenance: servers of different cluster names do not form one cluster.",
             if servers == 1 {
@@ -100,8 +101,13 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
             }
         ),
         "Rename it in the `gateway` blocks as well, also in those of other clusters.".into(),
-        "Do that before the upgrade to 2.11 or later, which does not start with the old name.".into(),
     ];
+    // Other whitespace passes.
+    if cluster.contains(' ') {
+        steps.push(
+            "Do that before the upgrade to 2.11 or later, which does not start with the old name.".into(),
+        );
+    }
     let entity = Entity::server(&server.name, Some(cluster));
     let spaces = cluster.chars().filter(|c| c.is_whitespace()).count() as u64;
     let observed = Observed::count(spaces, 0u64, "whitespace characters");
@@ -131,6 +137,9 @@ mod tests {
             let (entity, firing) = only(&judgement);
             assert_eq!((&*entity.id, entity.cluster.as_deref()), ("x", Some(name)));
             assert_eq!(firing.evidence, json!({"cluster": name, "version": "2.15.1", "servers": 1}));
+            // A later version starts with any whitespace but a space.
+            let refused = firing.remediation.iter().any(|step| step.contains("does not start"));
+            assert_eq!(refused, name.contains(' '), "{name:?}");
         }
         for name in [None, Some(""), Some("my-cluster")] {
             assert!(judge::<Check>(&of_cluster(name).done()).firing.is_empty());

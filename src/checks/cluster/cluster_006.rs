@@ -4,6 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least,
 };
+use crate::checks::evidence::closed::{Ended, closed_gaps};
 use crate::checks::evidence::{OnServer, TOP, sweep_gaps_at};
 use crate::snapshot::{Endpoint, Server, difference};
 use crate::text::Name;
@@ -55,6 +56,13 @@ pub(super) struct Evidence {
     /// What the sweep over this server's connections did not bring.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sweep_incomplete: Vec<String>,
+    /// Where it lost connections: those that ended on this server since the epoch before, leafnodes among them. A server
+    /// remembers only the last ones, 10,000 unless configured otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
+    /// What was not told of those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ended_incomplete: Vec<String>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -97,7 +105,7 @@ impl Rule for ConnectionCountChange {
             "If they came, look whether the servers have room, and whether the clients stay.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],
+        evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Closed],
         scope: Scope::Server,
         partial: Partial::CannotFire,
     };
@@ -118,9 +126,22 @@ fn both(context: &Context<'_>, server: &Server) -> Option<(u64, u64)> {
     Some((before, server.vars.as_ref()?.connections))
 }
 
+/// Why there is nothing to compare with, where the same process ran in the epoch before.
+fn was_silent(context: &Context<'_>, server: &Server) -> Option<String> {
+    server.vars.as_ref()?;
+    let missing = &context.previous?.coverage.missing;
+    // One that was known by its name alone may have been the same process.
+    let is = |id: &Option<Name>| id.as_ref().is_none_or(|id| *id == server.id);
+    let called = || missing.iter().any(|missing| missing.name == server.name && is(&missing.id));
+    (context.same_boot(server).is_some() || called())
+        .then(|| format!("server {} did not answer VARZ in the epoch before", server.name))
+}
+
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
-    let (before, now) = both(context, server)?;
     let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let Some((before, now)) = both(context, server) else {
+        return was_silent(context, server).map(|reason| Verdict::not_yet(entity, reason));
+    };
     let most = thresholds.of(&entity).connections;
     if now.abs_diff(before) <= most {
         return None;
@@ -153,6 +174,11 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
         cluster_change: server.cluster.as_ref().map(|_| whole),
         top: OnServer::of(context.now, server),
         sweep_incomplete: sweep_gaps_at(context.now, &server.name),
+        ended: (now < before).then(|| Ended::of(context.now, std::iter::once(server), |_| true)),
+        ended_incomplete: match now < before {
+            true => closed_gaps(context.now, Some(&server.name)),
+            false => Vec::new(),
+        },
     };
     let verb = if now > before { "gained" } else { "lost" };
     let summary = format!(
@@ -189,6 +215,7 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
                 .into()
         }
     });
+    steps.extend(evidence.ended.as_ref().and_then(who_left));
     if evidence.opened.is_some_and(|opened| opened / 2 > evidence.change.unsigned_abs()) {
         steps.push(
             "Far more connections were opened than stayed: look for clients that connect again and again."
@@ -199,9 +226,25 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
     steps
 }
 
+/// What most of those that ended have in common.
+fn who_left(ended: &Ended) -> Option<String> {
+    let reason = ended.reasons.first()?;
+    let most = |count: u64| count > ended.connections / 2;
+    let mut step = format!("{} of {} ended for \"{}\"", reason.count, ended.connections, reason.name);
+    let common = [(&ended.accounts, "are of account"), (&ended.addresses, "came from")];
+    for (list, what) in common {
+        if let Some(first) = list.top.first().filter(|first| most(first.count)) {
+            step.push_str(&format!(", {} {what} {}", first.count, first.name));
+        }
+    }
+    step.push_str(": begin with what they share.");
+    Some(step)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Standing;
     use crate::checks::laws::{judge, judge_with, only};
     use crate::snapshot::build::System;
     use serde_json::json;
@@ -248,12 +291,49 @@ mod tests {
             snapshot.servers.insert("NEW".into(), Server { id: "NEW".into(), ..server });
         });
         let before = epoch(0, [9000, 0, 0], 9000).done();
-        assert!(judge_with::<Check>(&restarted.done(), Some(&before), &[]).firing.is_empty());
         assert!(judge::<Check>(&before).nothing.is_some());
+        let n1 = Entity::server(&"n1".into(), Some(&"east".into()));
+        let restarted = judge_with::<Check>(&restarted.done(), Some(&before), &[]);
+        assert!(restarted.firing.is_empty());
+        assert_eq!(restarted.standing(&n1), Standing::Clear);
         let silent = epoch(60, [0, 0, 0], 0).silent("n1", Endpoint::Varz).done();
         assert!(judge_with::<Check>(&silent, Some(&before), &[]).firing.is_empty());
+        // The same process, which did not tell before.
+        let mut mute = epoch(0, [9000, 0, 0], 9000).silent("n1", Endpoint::Varz);
+        mute.server_mut("n1").vars = None;
+        for before in [mute.done(), epoch(0, [9000, 0, 0], 9000).gone("n1").done()] {
+            let judgement = judge_with::<Check>(&epoch(60, [0, 0, 0], 0).done(), Some(&before), &[]);
+            assert!(judgement.firing.is_empty() && judgement.unknown_rows().is_empty());
+            let why = "server n1 did not answer VARZ in the epoch before";
+            assert_eq!(judgement.standing(&n1), Standing::Unknown(why.into()));
+        }
         // A server that counts backwards: only its own count is of no use.
         let judgement = judge_with::<Check>(&epoch(60, [0, 0, 0], 5).done(), Some(&before), &[]);
         assert_eq!(only(&judgement).1.evidence["opened"], json!(null));
+    }
+
+    #[test]
+    fn on_a_loss_the_evidence_tells_who_left() {
+        let before = epoch(0, [1000, 0, 0], 1000).done();
+        let now = epoch(60, [400, 0, 0], 1000)
+            .end("n1", ("APP", "u"), "Client Closed", 4, |_, _| {})
+            .end("n1", ("APP", "u"), "Read Error", 1, |c, _| c.ip = "10.0.0.2".into())
+            .end("n2", ("OTHER", "v"), "Client Closed", 9, |_, _| {});
+        let judgement = judge_with::<Check>(&now.done(), Some(&before), &[]);
+        let firing = only(&judgement).1;
+        let ended = &firing.evidence["ended"];
+        assert_eq!((&ended["connections"], &ended["accounts"]["top"][0]["name"]), (&json!(5), &json!("APP")));
+        assert_eq!(ended["reasons"][0], json!({"name": "Client Closed", "count": 4}));
+        assert_eq!(firing.evidence.get("ended_incomplete"), None);
+        let step = "4 of 5 ended for \"Client Closed\", 5 are of account APP, 4 came from 10.0.0.1: begin with what they \
+                    share.";
+        assert!(firing.remediation.iter().any(|one| one == step), "{:?}", firing.remediation);
+        // Who did not tell leaves a gap, and a gain has nobody who left.
+        let silent = epoch(60, [400, 0, 0], 1000).silent("n1", Endpoint::Closed).done();
+        let judgement = judge_with::<Check>(&silent, Some(&before), &[]);
+        assert_eq!(only(&judgement).1.evidence["ended_incomplete"].as_array().map(Vec::len), Some(1));
+        let gained = epoch(60, [1600, 0, 0], 1600).done();
+        let judgement = judge_with::<Check>(&gained, Some(&before), &[]);
+        assert_eq!(only(&judgement).1.evidence.get("ended"), None);
     }
 }

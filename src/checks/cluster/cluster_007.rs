@@ -85,7 +85,8 @@ impl Rule for GatewayDisconnected {
               happen to connect to, and may be none. Where a server of the remote cluster ends, those that were connected \
               to it connect to another one within seconds, which is why two epochs in a row must agree.\n\n\
               Where every server of the remote cluster said goodbye (a shutdown in order, or lame-duck mode), the gateway \
-              is gone as planned: that is reported as `info`, and becomes critical if it does not come back with them.\n\n\
+              is gone as planned: that is reported as `info`, however long they are away, and becomes critical if it does not come \
+              back with them.\n\n\
               A gateway that no configuration names is known from what was seen: it is reported until an hour after it was \
               lost.",
         remedy: &[
@@ -93,7 +94,8 @@ impl Rule for GatewayDisconnected {
              host of this server.",
             "Look for the remote cluster's name in this server's log: names, users, passwords and certificates of the \
              gateway blocks must fit.",
-            "If the remote cluster was retired, remove it from the `gateways` list of every server and reload them.",
+            "If the remote cluster was retired, remove it from the `gateways` list of every server and restart them one by one: no \
+             reload changes that list.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::Varz],
         evidence_from: &[],
@@ -246,7 +248,8 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
     if evidence.planned {
         steps.push(format!("Nothing is to be done while the servers of {remote} are meant to be down: the gateway comes back with them."));
         steps.push(format!(
-            "If {remote} was retired, remove it from the `gateways` list of every server and reload them."
+            "If {remote} was retired, remove it from the `gateways` list of every server and restart them one by one: no reload \
+             changes that list."
         ));
         return steps;
     }
@@ -282,7 +285,7 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
     if evidence.last_seen.is_none() {
         steps.push(format!(
             "It was not seen within the last hour: if {remote} does not exist (any longer), remove it from the `gateways` list of \
-             {name} and reload it."
+             {name} and restart it: no reload changes that list."
         ));
     }
     steps

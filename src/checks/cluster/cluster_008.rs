@@ -79,7 +79,8 @@ impl Rule for GatewaySetMismatch {
               blocks name (VARZ), and what outbound connections there are (GATEWAYZ). Without such a majority nothing is \
               said.",
         remedy: &[
-            "Compare the `gateways` lists of all servers of the cluster, and reload those that were changed.",
+            "Compare the `gateways` lists of all servers of the cluster, and restart those that are changed one by one: no reload \
+             changes such a list.",
             "Where the lists agree, look why the server is not connected: its log names the remote cluster.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::Varz],
@@ -166,13 +167,15 @@ fn remediation(name: &Name, evidence: &Evidence) -> Vec<String> {
     if let Some(configured) = &evidence.configured {
         if !configured.lacks.is_empty() {
             steps.push(format!(
-                "Add {} to the `gateways` list of server {name}, as the other servers have it, and reload it.",
+                "Add {} to the `gateways` list of server {name}, as the other servers have it, and restart it: no reload changes \
+                 that list.",
                 list(&configured.lacks)
             ));
         }
         if !configured.has_beside.is_empty() {
             steps.push(format!(
-                "Remove {} from the `gateways` list of server {name}, or add it to those of the other servers.",
+                "Remove {} from the `gateways` list of server {name}, or add it to those of the other servers; a restart \
+                 takes it in, and no reload does.",
                 list(&configured.has_beside)
             ));
         }
@@ -242,7 +245,10 @@ mod tests {
         );
         assert_eq!(
             firing.remediation,
-            ["Add west to the `gateways` list of server n3, as the other servers have it, and reload it."]
+            [
+                "Add west to the `gateways` list of server n3, as the other servers have it, and restart it: no reload changes that \
+              list."
+            ]
         );
         assert_eq!(judgement.standing(&entity("n1")), Standing::Clear);
     }

@@ -5,7 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict,
 };
 use crate::checks::links::{LeafRows, Leafnode, leafnodes, named};
-use crate::snapshot::{Endpoint, Snapshot};
+use crate::snapshot::{Endpoint, Server, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -49,13 +49,16 @@ impl Rule for NameWithWhitespace {
         docs_url: None,
         differs: None,
         rule: "The name of a leafnode's server contains whitespace.",
-        why: "The name of a server becomes a token of subjects and a word of the protocol between servers: one with a \
-              space breaks both, and monitoring by name as well.\n\n\
-              From 2.11.0 on a server with such a name does not start, so that the leafnode will not come back from an \
-              upgrade. Without a cluster of its own it also gives its name as that of its cluster, and hubs from 2.10.19 on \
-              refuse a cluster's name with spaces; one with a cluster is accepted by every hub (measured, to 2.15.1).",
+        why: "The name of a server becomes a token of subjects and a word of the protocol between servers: one with \
+              whitespace breaks both, and monitoring by name as well.\n\n\
+              From 2.11.0 on a server with a space in its name does not start, so that the leafnode will not come back from an \
+              upgrade; with other whitespace, such as a tab, it does. Without a cluster of its own it also gives its name as \
+              that of its cluster: hubs from 2.11.0 on refuse a space in it, and hubs from 2.10.19 to the end of 2.10 any \
+              whitespace. One with a cluster is accepted by every hub (measured, to 2.15.1).\n\n\
+              Servers before 2.9.15 do not tell the names of their leafnodes, which are unknown then.",
         remedy: &[
-            "Give the leafnode a `server_name` without whitespace, and restart it, before it is upgraded to 2.11 or later.",
+            "Give the leafnode a `server_name` without whitespace, and restart it; if it has a space, before it is upgraded to \
+             2.11 or later.",
         ],
         needs: &[Endpoint::Leafz],
         evidence_from: &[],
@@ -72,10 +75,23 @@ impl Rule for NameWithWhitespace {
             let whitespace = leafnode.label.chars().filter(|c| c.is_whitespace()).count() as u64;
             (whitespace > 0).then_some((leafnode, whitespace))
         });
-        named(&bad.collect::<Vec<_>>(), |leafnode, whitespace, all| {
+        let mut verdicts = named(context.now, &bad.collect::<Vec<_>>(), |leafnode, whitespace, all| {
             verdict(context.now, leafnode, *whitespace, all)
-        })
+        });
+        verdicts.extend(nameless(context.now));
+        verdicts
     }
+}
+
+/// What is not known where a server lists leafnodes without their names. They are many, and the reason is one.
+fn nameless(now: &Snapshot) -> Option<Verdict> {
+    let tells_no_names = |server: &&Server| server.leafs.iter().flatten().any(|leaf| leaf.is_spoke.is_none());
+    let server = now.servers.values().find(tells_no_names)?;
+    let why = format!(
+        "server {} does not tell the names of its leafnodes, which servers do from 2.9.15 on",
+        server.name
+    );
+    Some(Verdict::unknown(Entity::leafnode("*", None, &"*".into()), why))
 }
 
 fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, whitespace: u64, all: u64) -> Verdict {
@@ -85,14 +101,16 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, whitespace: u64, all: u64) -
         "the name \"{written}\" of a leafnode of account {} contains whitespace",
         leafnode.account_label(now)
     );
-    let remediation = vec![
-        format!(
-            "Set `server_name` of leafnode \"{written}\" to a name without whitespace and restart it; its hub sees it \
-             under the new name at once."
-        ),
-        "Do so before the leafnode is upgraded to 2.11 or later: with such a name it does not start there."
-            .into(),
-    ];
+    let mut remediation = vec![format!(
+        "Set `server_name` of leafnode \"{written}\" to a name without whitespace and restart it; its hub sees it under the \
+         new name at once."
+    )];
+    // Other whitespace passes.
+    if leafnode.label.contains(' ') {
+        remediation.push(
+            "Do so before the leafnode is upgraded to 2.11 or later: with such a name it does not start there.".into(),
+        );
+    }
     let evidence = Evidence {
         written,
         whitespace,
@@ -142,17 +160,37 @@ mod tests {
         assert_eq!(json!(firing.observed), json!({"value": 1, "threshold": 0, "unit": "characters"}));
         assert_eq!(
             firing.evidence,
-            json!({"written": "leaf a", "whitespace": 1, "such_leafnodes": 1, "connections": {"connections": 1,
+            json!({"written": "leaf a", "whitespace": 1, "such_leafnodes": 1, "connections": {"connections": 1, "addresses": 1,
                 "top": [{"server": "n1", "is_spoke": false, "address": "10.0.0.9:50412", "rtt_ms": 0.312,
                          "subscriptions": 7, "compression": "s2_uncompressed"}]}})
         );
-        assert_eq!(only(&judge::<Check>(&told("a\tb\u{a0}"))).1.evidence["whitespace"], 2);
+        assert_eq!(firing.remediation.len(), 2);
+        let judgement = judge::<Check>(&told("a\tb\u{a0}"));
+        let firing = only(&judgement).1;
+        assert_eq!((&firing.evidence["whitespace"], firing.remediation.len()), (&json!(2), 1));
         assert!(only(&judge::<Check>(&told("a\n"))).1.summary.contains("\"a\\n\""));
         for fine in ["leaf-a", "", "ü.*>"] {
             let judgement = judge::<Check>(&told(fine));
             assert!(judgement.firing.is_empty(), "{fine}");
             assert_eq!(judgement.standing(&leaf("leaf a")), Standing::Clear);
         }
+    }
+
+    #[test]
+    fn where_names_are_not_told_it_is_unknown() {
+        let leaf = json!({"account": "EDGE", "ip": "10.0.0.9", "port": 50_412, "subscriptions": 7});
+        let leafz: Leafz = serde_json::from_value(json!({"leafs": [leaf]})).unwrap();
+        let mut system = System::of(2);
+        system.server_mut("n1").leafs = Some(leafs(&leafz));
+        let judgement = judge::<Check>(&system.done());
+        assert!(judgement.firing.is_empty());
+        let rows = judgement.unknown_rows();
+        assert_eq!((rows.len(), &*rows[0].entity), (1, "*"));
+        assert_eq!(
+            rows[0].reason,
+            "server n1 does not tell the names of its leafnodes, which servers do from 2.9.15 on"
+        );
+        assert!(judge::<Check>(&told("leaf-a")).unknown_rows().is_empty());
     }
 
     #[test]

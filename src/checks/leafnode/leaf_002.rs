@@ -70,7 +70,7 @@ impl Rule for HighLeafRtt {
         remedy: &[
             "Compare with `ping` between the two hosts: if that is as slow it is the network, otherwise one of the servers.",
             "Connect the leafnode to the hub that is nearest to it.",
-            "Where the distance is meant, raise `rtt` for the account in an `[[override]]`.",
+            "Where the distance is meant, raise `rtt` for the account in a `[[checks.LEAF_002.override]]`.",
         ],
         needs: &[Endpoint::Leafz],
         evidence_from: &[],
@@ -92,7 +92,7 @@ impl Rule for HighLeafRtt {
             let rtt = leafnode.connections.first()?.leaf.rtt.filter(|rtt| *rtt > most)?;
             Some((leafnode, (rtt, most)))
         });
-        named(&slow.collect::<Vec<_>>(), |leafnode, (rtt, most), all| {
+        named(now, &slow.collect::<Vec<_>>(), |leafnode, (rtt, most), all| {
             verdict(now, leafnode, *rtt, *most, all)
         })
     }
@@ -121,7 +121,9 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, rtt: Duration, most: Duratio
          of the two servers is too busy to answer at once."
     ));
     steps.push("Connect the leafnode to the hub that is nearest to it.".into());
-    steps.push("If the distance is meant, raise `rtt` for this account in an `[[override]]`.".into());
+    steps.push(
+        "If the distance is meant, raise `rtt` for this account in a `[[checks.LEAF_002.override]]`.".into(),
+    );
     Verdict::firing(leafnode.entity(now), summary, observed_rtt(rtt, most), &evidence, steps)
 }
 
@@ -139,6 +141,7 @@ mod tests {
     fn leaf(name: &str, ms: u64) -> Leaf {
         Leaf {
             name: Some(name.into()),
+            is_spoke: Some(false),
             account: "EDGE".into(),
             ip: "10.0.0.9".into(),
             port: 5000,
@@ -171,6 +174,7 @@ mod tests {
         let (found, firing) = only(&judgement);
         assert_eq!(found, &entity("far"));
         assert_eq!(firing.summary, "leafnode far of account EDGE has a round trip of 162.0 ms");
+        assert!(firing.remediation.last().unwrap().ends_with("in a `[[checks.LEAF_002.override]]`."));
         assert_eq!(
             json!(firing.observed),
             json!({"value": 162.0, "threshold": 100.0, "unit": "milliseconds"})
@@ -181,27 +185,59 @@ mod tests {
         };
         assert_eq!(
             firing.evidence,
-            json!({"slow_connections": 1, "such_leafnodes": 1, "connections": {"connections": 3,
+            json!({"slow_connections": 1, "such_leafnodes": 1, "connections": {"connections": 3, "addresses": 1,
                    "top": [row(5001, Some(162.0)), row(5000, Some(20.0)), row(5000, None)]}})
         );
     }
 
     #[test]
-    fn the_leafs_own_row_counts_only_where_nobody_knows_its_hub() {
+    fn the_leafs_own_row_counts_only_where_no_server_of_the_system_can_be_its_hub() {
         let spoke = |hub: &str| {
-            let mut system = with(Vec::new());
+            let mut system = with(vec![leaf("edge", 0)]);
             system.add_server("edge", None);
-            let own =
-                Leaf { name: Some(hub.into()), is_spoke: true, account: "LOCAL".into(), ..leaf("", 300) };
+            let own = Leaf {
+                name: Some(hub.into()),
+                is_spoke: Some(true),
+                account: "LOCAL".into(),
+                ..leaf("", 300)
+            };
             system.server_mut("edge").leafs = Some(vec![own]);
             system
         };
         let judgement = judge::<Check>(&spoke("elsewhere").done());
         assert_eq!(only(&judgement).0, &Entity::leafnode("LOCAL", None, &"edge".into()));
-        // The hub tells of it under the account that it has there, or not yet.
+        // The hub tells of it under the account that it has there, or would.
         assert!(judge::<Check>(&spoke("n1").done()).firing.is_empty());
-        assert!(judge::<Check>(&spoke("n1").silent("n1", Endpoint::Leafz).done()).firing.is_empty());
         assert!(judge::<Check>(&spoke("n1").gone("n1").done()).firing.is_empty());
+        let mut silent = spoke("n1").silent("n1", Endpoint::Leafz);
+        silent.server_mut("n1").leafs = None;
+        assert!(judge::<Check>(&silent.done()).firing.is_empty());
+        // One before 2.9.15 tells no names.
+        let mut old = spoke("n1");
+        old.server_mut("n1").leafs = Some(vec![Leaf { name: None, is_spoke: None, ..leaf("", 0) }]);
+        assert!(judge::<Check>(&old.done()).firing.is_empty());
+    }
+
+    #[test]
+    fn a_hub_of_another_system_may_have_the_name_of_a_server_of_this_one() {
+        // Leafs n1 to n3, whose hub is a cluster of the same names somewhere else.
+        let mut system = System::of(3);
+        for (name, hub) in [("n1", "n2"), ("n2", "n3"), ("n3", "n1")] {
+            let own = Leaf { is_spoke: Some(true), account: "LOCAL".into(), ..leaf(hub, 300) };
+            system.server_mut(name).leafs = Some(vec![own]);
+        }
+        let judgement = judge::<Check>(&system.done());
+        let found: Vec<&str> = judgement.firing.iter().map(|(entity, _)| &*entity.id).collect();
+        assert_eq!(found, ["n1", "n2", "n3"]);
+    }
+
+    #[test]
+    fn leafnodes_of_one_name_are_told_by_their_addresses() {
+        let site = |ip: &str, ms| Leaf { ip: ip.into(), ..leaf("nats-0", ms) };
+        let system = with(vec![site("10.0.0.1", 200), site("10.0.0.1", 200), site("10.0.0.2", 3)]);
+        let judgement = judge::<Check>(&system.done());
+        let connections = &only(&judgement).1.evidence["connections"];
+        assert_eq!((&connections["connections"], &connections["addresses"]), (&json!(3), &json!(2)));
     }
 
     #[test]
@@ -217,6 +253,13 @@ mod tests {
         let judgement = judge::<Check>(&with(many).done());
         assert_eq!(judgement.firing.len(), 20);
         assert_eq!(judgement.firing[0].0, entity("leaf000"));
+        // Of the others nothing is over.
+        let why = "it holds for 500 leafnodes of the account, of which 20 are named";
+        for pushed_out in ["leaf020", "leaf499"] {
+            assert_eq!(judgement.standing(&entity(pushed_out)), Standing::Unknown(why.into()));
+        }
+        assert_eq!(judgement.standing(&entity("leaf500")), Standing::Clear);
+        assert!(judgement.unknown_rows().is_empty());
         assert_eq!(judgement.firing[0].1.evidence["such_leafnodes"], 500);
         assert!(
             judgement.firing[0].1.remediation[0].starts_with("500 leafnodes of account EDGE are as slow")

@@ -103,7 +103,7 @@ impl Rule for ManyLeafSubscriptions {
         });
         let crowded: Vec<_> = crowded.collect();
         let before = context.previous.filter(|_| !crowded.is_empty()).map(most_before).unwrap_or_default();
-        named(&crowded, |leafnode, found, all| {
+        named(now, &crowded, |leafnode, found, all| {
             let before = before.get(&(leafnode.account.clone(), leafnode.label.clone())).copied();
             verdict(now, leafnode, *found, before, all)
         })
@@ -172,6 +172,7 @@ mod tests {
         system.entry("EDGE").interest = Some(60_000);
         let leaf = |count: &u64| Leaf {
             name: Some("edge".into()),
+            is_spoke: Some(false),
             account: "EDGE".into(),
             subscriptions: *count,
             ..Leaf::default()

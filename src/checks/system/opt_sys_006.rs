@@ -76,7 +76,9 @@ impl Rule for LeafCompressionOff {
             let off: Vec<_> = leafnode.connections.iter().copied().filter(|one| is_off(one.leaf)).collect();
             (!off.is_empty()).then_some((leafnode, off))
         });
-        named(&off.collect::<Vec<_>>(), |leafnode, off, all| verdict(context.now, leafnode, off, all))
+        named(context.now, &off.collect::<Vec<_>>(), |leafnode, off, all| {
+            verdict(context.now, leafnode, off, all)
+        })
     }
 }
 
@@ -96,7 +98,7 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, off: &[Connection<'_>], all:
     let (label, account) = (&leafnode.label, leafnode.account_label(now));
     let summary = format!("the link of leafnode {label} of account {account} is not compressed");
     let server = off.first().map_or_else(String::new, |one| one.server.name.to_string());
-    let is_spoke = off.first().is_some_and(|one| one.leaf.is_spoke);
+    let is_spoke = off.first().is_some_and(|one| one.leaf.is_spoke == Some(true));
     let mut steps = Vec::new();
     if !is_spoke && evidence.on_server > 1 && evidence.off_on_server == evidence.on_server {
         steps.push(format!(
@@ -128,6 +130,7 @@ mod tests {
     fn with(leafs: &[(&str, Option<&str>)]) -> Snapshot {
         let leaf = |(name, compression): &(&str, Option<&str>)| Leaf {
             name: Some((*name).into()),
+            is_spoke: Some(false),
             account: "EDGE".into(),
             ip: "::1".into(),
             port: 7,
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(json!(firing.observed), json!({"value": 1, "threshold": 0, "unit": "connections"}));
         assert_eq!(
             firing.evidence,
-            json!({"off": {"connections": 1, "top": [{"server": "n1", "is_spoke": false, "address": "[::1]:7",
+            json!({"off": {"connections": 1, "addresses": 1, "top": [{"server": "n1", "is_spoke": false, "address": "[::1]:7",
                                                       "rtt_ms": null, "subscriptions": 0, "compression": "off"}]},
                    "connections": 2, "on_server": 3, "off_on_server": 1, "such_leafnodes": 1})
         );

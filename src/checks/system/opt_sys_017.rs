@@ -103,7 +103,8 @@ fn judge_server(thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verd
     let entity = Entity::server(&server.name, server.cluster.as_ref());
     let most = thresholds.of(&entity).leafnodes;
     // The hub's side: a leaf has one remote or two.
-    let leafs: Vec<&Leaf> = server.leafs.as_ref()?.iter().filter(|leaf| !leaf.is_spoke).collect();
+    let leafs: Vec<&Leaf> =
+        server.leafs.as_ref()?.iter().filter(|leaf| leaf.is_spoke != Some(true)).collect();
     let connections = leafs.len() as u64;
     if connections <= most {
         return None;
@@ -157,7 +158,7 @@ mod tests {
     fn with(levels: &[(u64, Option<&str>)], is_spoke: bool) -> System {
         let leaf = |compression: Option<&str>| Leaf {
             account: "EDGE".into(),
-            is_spoke,
+            is_spoke: Some(is_spoke),
             compression: compression.map(Into::into),
             ..Leaf::default()
         };

@@ -5,9 +5,10 @@
 
 use super::Gatherer;
 use super::events::EventReader;
-use super::roster::{Expected, Roster, ServerEvent};
+use super::roster::{Departures, Expected, Roster, ServerEvent};
 use crate::nats::connect::Connection;
 use crate::nats::inbox::{Inbox, InboxError};
+use crate::snapshot::Leaving;
 use crate::text::{NAME_BYTES, Name, bounded};
 use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
@@ -35,7 +36,10 @@ pub struct Bystander {
 }
 
 #[derive(Debug, Default)]
-struct Servers(BTreeMap<Name, Seen>);
+struct Servers {
+    seen: BTreeMap<Name, Seen>,
+    departures: Departures,
+}
 
 impl Bystander {
     /// Begins to listen. `servers` are the names of those that are known to be there.
@@ -46,7 +50,8 @@ impl Bystander {
     ) -> Result<Self, InboxError> {
         let events = EventReader::start(connection).await?;
         let seen = |name: &String| (bounded(name, NAME_BYTES), Seen { id: None, cluster: None, at });
-        Ok(Self { events, servers: Servers(servers.iter().take(MAX_SERVERS).map(seen).collect()) })
+        let seen = servers.iter().take(MAX_SERVERS).map(seen).collect();
+        Ok(Self { events, servers: Servers { seen, departures: Departures::default() } })
     }
 
     /// Takes in what was heard since the last call.
@@ -60,33 +65,45 @@ impl Bystander {
 
 impl Servers {
     fn take_in(&mut self, events: Vec<ServerEvent>, at: OffsetDateTime) {
-        let left: BTreeSet<Name> = events
-            .iter()
-            .filter_map(|event| match event {
-                ServerEvent::Shutdown(id) | ServerEvent::LameDuck(id) => Some(id.clone()),
-                ServerEvent::Heartbeat { .. } => None,
-            })
-            .collect();
+        let (mut left, mut heartbeats) = (Vec::new(), Vec::new());
         for event in events {
-            if let ServerEvent::Heartbeat { id, name, cluster } = event
-                && (self.0.len() < MAX_SERVERS || self.0.contains_key(&name))
-            {
-                self.0.insert(name, Seen { id: Some(id), cluster, at });
+            match event {
+                ServerEvent::Shutdown(id) => left.push((id, Leaving::Shutdown)),
+                ServerEvent::LameDuck(id) => left.push((id, Leaving::LameDuck)),
+                ServerEvent::Heartbeat { id, name, cluster } => heartbeats.push((id, name, cluster)),
             }
         }
-        self.0.retain(|_, seen| {
+        for (id, name, cluster) in heartbeats {
+            if self.seen.len() < MAX_SERVERS || self.seen.contains_key(&name) {
+                self.departures.met(&name, &id, at);
+                self.seen.insert(name, Seen { id: Some(id), cluster, at });
+            }
+        }
+        for (id, how) in &left {
+            if *how == Leaving::Shutdown {
+                self.departures.ended(id, at);
+            }
+            for (name, seen) in self.seen.iter().filter(|(_, seen)| seen.id.as_ref() == Some(id)) {
+                self.departures.announce(id, (name, seen.cluster.as_ref()), *how, at);
+            }
+        }
+        let left: BTreeSet<&Name> = left.iter().map(|(id, _)| id).collect();
+        self.seen.retain(|_, seen| {
             let gone = seen.id.as_ref().is_some_and(|id| left.contains(id));
             !gone && at - seen.at < FORGET
         });
+        self.departures.forget(self.seen.values().filter_map(|seen| seen.cluster.as_ref()), at);
     }
 
     /// Makes them known to whoever asks from now on.
     fn tell(self, roster: &mut Roster) {
-        for (name, Seen { id, cluster, at }) in self.0 {
+        roster.take_over(self.departures);
+        for (name, Seen { id, cluster, at }) in self.seen {
             match id {
                 Some(id) => roster.apply(vec![ServerEvent::Heartbeat { id, name, cluster }], at),
                 None => {
-                    let expected = Expected { name, cluster, silent_epochs: 0, silent_since: None };
+                    let expected =
+                        Expected { name, cluster, silent_epochs: 0, silent_since: None, left_at: None };
                     roster.look_out_for(std::iter::once(expected));
                 }
             }
@@ -110,9 +127,11 @@ impl Gatherer {
     }
 
     /// Asks no more, and only listens.
-    pub fn stand_by(self) -> Bystander {
+    pub fn stand_by(mut self) -> Bystander {
         let seen = self.roster.seen().map(|(name, id, cluster, at)| (name, Seen { id, cluster, at }));
-        Bystander { servers: Servers(seen.take(MAX_SERVERS).collect()), events: self.events }
+        let seen = seen.take(MAX_SERVERS).collect();
+        let departures = self.roster.take_departures();
+        Bystander { servers: Servers { seen, departures }, events: self.events }
     }
 }
 
@@ -129,13 +148,13 @@ mod tests {
     }
 
     fn names(servers: &Servers) -> Vec<&str> {
-        servers.0.keys().map(|name| &**name).collect()
+        servers.seen.keys().map(|name| &**name).collect()
     }
 
     #[test]
     fn who_is_heard_is_known_until_it_says_goodbye_or_for_a_day() {
         let mut servers = Servers::default();
-        servers.0.insert("n0".into(), Seen { id: None, cluster: None, at: at(0) });
+        servers.seen.insert("n0".into(), Seen { id: None, cluster: None, at: at(0) });
         servers.take_in(vec![heartbeat("n1", "A"), heartbeat("n2", "B"), heartbeat("n3", "C")], at(10));
         assert_eq!(names(&servers), ["n0", "n1", "n2", "n3"]);
         // A heartbeat of the same moment was sent before the goodbye.
@@ -152,7 +171,7 @@ mod tests {
     #[test]
     fn whoever_asks_next_knows_them() {
         let mut servers = Servers::default();
-        servers.0.insert("n0".into(), Seen { id: None, cluster: None, at: at(0) });
+        servers.seen.insert("n0".into(), Seen { id: None, cluster: None, at: at(0) });
         servers.take_in(vec![heartbeat("n1", "A")], at(10));
         let mut roster = Roster::default();
         servers.tell(&mut roster);
@@ -161,11 +180,62 @@ mod tests {
         assert_eq!(roster.ids().len(), 1);
     }
 
+    /// Departures as `name` and, once it is back, `name back`.
+    fn departures(servers: &Servers) -> Vec<String> {
+        let each = servers.departures.list().into_iter();
+        each.map(|one| format!("{}{}", one.server, if one.back_at.is_some() { " back" } else { "" }))
+            .collect()
+    }
+
+    #[test]
+    fn whoever_asks_next_knows_who_left_in_order() {
+        let mut servers = Servers::default();
+        servers.take_in(vec![heartbeat("n1", "A"), heartbeat("n2", "B"), heartbeat("n3", "C")], at(10));
+        let left = vec![
+            ServerEvent::LameDuck("B".into()),
+            ServerEvent::Shutdown("C".into()),
+            ServerEvent::Shutdown("STRANGER".into()),
+        ];
+        servers.take_in(left, at(20));
+        assert_eq!(departures(&servers), ["n2", "n3"]);
+        servers.take_in(vec![heartbeat("n3", "C2")], at(30));
+        assert_eq!(departures(&servers), ["n2", "n3 back"]);
+        let mut roster = Roster::default();
+        servers.tell(&mut roster);
+        let told = roster.departures();
+        assert_eq!((&*told[0].server, told[0].cluster.as_deref(), told[0].at), ("n2", Some("east"), at(20)));
+        assert_eq!((told.len(), told[1].back_at), (2, Some(at(30))));
+        // And back again, as one that stands by.
+        assert_eq!(roster.take_departures().list(), told);
+        assert_eq!(roster.departures(), []);
+    }
+
+    #[test]
+    fn who_left_is_forgotten_after_a_day_unless_the_whole_cluster_did() {
+        let west = |name: &str, id: &str| ServerEvent::Heartbeat {
+            id: id.into(),
+            name: name.into(),
+            cluster: Some("west".into()),
+        };
+        let mut servers = Servers::default();
+        let all = vec![heartbeat("n1", "A"), heartbeat("n2", "B"), west("w1", "C"), west("w2", "D")];
+        servers.take_in(all, at(0));
+        let gone = ["B", "C", "D"].map(|id| ServerEvent::Shutdown(id.into()));
+        servers.take_in(gone.into(), at(10));
+        let day = 24 * 3600;
+        servers.take_in(vec![heartbeat("n1", "A")], at(9 + day));
+        assert_eq!(departures(&servers), ["n2", "w1", "w2"]);
+        servers.take_in(vec![heartbeat("n1", "A")], at(10 + day));
+        assert_eq!(departures(&servers), ["w1", "w2"]);
+        servers.take_in(vec![heartbeat("n1", "A"), west("w1", "C2")], at(20 + day));
+        assert_eq!(departures(&servers), ["w1 back"]);
+    }
+
     #[test]
     fn they_are_bounded() {
         let mut servers = Servers::default();
         let many = (0..MAX_SERVERS + 5).map(|n| heartbeat(&format!("n{n}"), &format!("I{n}"))).collect();
         servers.take_in(many, at(0));
-        assert_eq!(servers.0.len(), MAX_SERVERS);
+        assert_eq!(servers.seen.len(), MAX_SERVERS);
     }
 }

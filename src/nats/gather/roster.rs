@@ -10,7 +10,7 @@ mod tests;
 
 use crate::snapshot::{Departure, Leaving, Missing, Snapshot, Version};
 use crate::text::{NAME_BYTES, Name, bounded};
-use departures::Departures;
+pub(super) use departures::Departures;
 pub use expected::Expected;
 use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
@@ -148,8 +148,12 @@ impl Roster {
     /// Takes in servers that findings of an agent that ran before are about: one that answers nothing now is missed, and
     /// not taken for one that does not exist.
     pub(super) fn look_out_for(&mut self, servers: impl Iterator<Item = Expected>) {
-        for Expected { name, cluster, silent_epochs, silent_since } in servers {
+        for Expected { name, cluster, silent_epochs, silent_since, left_at } in servers {
             if self.left.contains_key(&name) {
+                continue;
+            }
+            if let Some(at) = left_at.filter(|_| !self.servers.contains_key(&name)) {
+                self.departures.told(&name, cluster.as_ref(), at);
                 continue;
             }
             if let Some(known) = self.servers.get_mut(&name) {
@@ -179,9 +183,19 @@ impl Roster {
         })
     }
 
-    /// Servers that announced that they leave, within the last day.
+    /// Servers that announced that they leave, within the last day or with all of their cluster.
     pub(super) fn departures(&self) -> Vec<Departure> {
         self.departures.list()
+    }
+
+    /// The same, to be handed over; this roster knows of none afterwards.
+    pub(super) fn take_departures(&mut self) -> Departures {
+        std::mem::take(&mut self.departures)
+    }
+
+    /// Goes on with those that were handed over.
+    pub(super) fn take_over(&mut self, departures: Departures) {
+        self.departures = departures;
     }
 
     fn hear(&mut self, id: Name, name: Name, cluster: Option<Name>, at: OffsetDateTime) {

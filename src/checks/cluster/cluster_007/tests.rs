@@ -52,7 +52,12 @@ fn a_configured_gateway_is_missed_whether_or_not_it_ever_was() {
                "remote_left": [], "planned": false})
     );
     assert!(firing.remediation[0].starts_with("Servers of west run and answer"), "{firing:?}");
-    assert!(firing.remediation.last().unwrap().contains("remove it from the `gateways` list"), "{firing:?}");
+    let last = firing.remediation.last().unwrap();
+    assert!(
+        last.ends_with(
+            "remove it from the `gateways` list of n1 and restart it: no reload changes that list."
+        )
+    );
     assert_eq!(judgement.standing(&entity("n2")), Standing::Clear);
 }
 
@@ -132,6 +137,7 @@ fn where_the_whole_remote_cluster_said_goodbye_it_is_planned() {
         "server n1 has no gateway to cluster west, whose servers have all left in order"
     );
     assert_eq!(firing.evidence["remote_left"], json!(["w1"]));
+    assert!(firing.remediation[1].contains("restart them one by one"), "{firing:?}");
     // Back for less than a minute, and for longer.
     assert_eq!(severity(&lost(vec![left("w1", Some(1))], true)), Some(Severity::Info));
     assert_eq!(severity(&lost(vec![left("w1", Some(0))], true)), None);

@@ -1,7 +1,8 @@
 //! Servers that findings of an agent that ran before are about.
 
 use crate::finding::Finding;
-use crate::text::Name;
+use crate::text::{NAME_BYTES, Name, bounded};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -16,6 +17,27 @@ pub struct Expected {
     pub silent_epochs: u64,
     /// Since when, where it had.
     pub silent_since: Option<OffsetDateTime>,
+    /// When it was known to have left in order with all of its cluster, where a finding says so.
+    pub left_at: Option<OffsetDateTime>,
+}
+
+/// The servers of a remote cluster that left in order, of a finding which says that they are all.
+fn left(finding: &Finding) -> impl Iterator<Item = Expected> + '_ {
+    let evidence = &finding.evidence;
+    let planned = evidence.get("planned").and_then(Value::as_bool) == Some(true);
+    let remote = evidence.get("remote").and_then(Value::as_str).filter(|_| planned);
+    let names = evidence.get("remote_left").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(Value::as_str).filter_map(move |name| {
+        let cluster = Some(bounded(remote?, NAME_BYTES));
+        let left_at = Some(finding.first_seen);
+        Some(Expected {
+            name: bounded(name, NAME_BYTES),
+            cluster,
+            silent_epochs: 0,
+            silent_since: None,
+            left_at,
+        })
+    })
 }
 
 impl Expected {
@@ -23,16 +45,19 @@ impl Expected {
     pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Self> {
         let mut servers: BTreeMap<Name, Self> = BTreeMap::new();
         for finding in findings {
+            for gone in left(finding) {
+                servers.entry(gone.name.clone()).or_insert_with(|| gone.clone()).left_at = gone.left_at;
+            }
             let Some(name) = &finding.entity.server else {
                 continue;
             };
-            let silent_epochs =
-                finding.evidence.get("silent_epochs").and_then(serde_json::Value::as_u64).unwrap_or(0);
+            let silent_epochs = finding.evidence.get("silent_epochs").and_then(Value::as_u64).unwrap_or(0);
             let server = servers.entry(name.clone()).or_insert_with(|| Self {
                 name: name.clone(),
                 cluster: None,
                 silent_epochs: 0,
                 silent_since: None,
+                left_at: None,
             });
             if server.cluster.is_none() {
                 server.cluster.clone_from(&finding.entity.cluster);
@@ -51,7 +76,7 @@ mod tests {
     use crate::check::{Entity, Observed, Severity};
     use crate::checks::find;
     use crate::finding::{AgentInfo, FINDING_TYPE, Status, fingerprint};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn finding(check: &str, entity: Entity, evidence: Value) -> Finding {
         let meta = find(check).unwrap().meta;
@@ -101,5 +126,20 @@ mod tests {
         assert_eq!((&*first.name, first.cluster.as_ref(), first.silent_epochs), ("n1", Some(&east), 7));
         assert_eq!(first.silent_since, Some(OffsetDateTime::UNIX_EPOCH));
         assert_eq!((&*second.name, second.silent_epochs, second.silent_since), ("n2", 0, None));
+    }
+
+    #[test]
+    fn servers_that_left_with_their_cluster_are_told_by_the_gateway_that_went_with_them() {
+        let gateway = || Entity::gateway(&"n1".into(), Some(&"east".into()), &"west".into());
+        let lost = |planned| json!({"remote": "west", "planned": planned, "remote_left": ["w1", "w2"]});
+        let left = |evidence| {
+            let expected = Expected::of(&[finding("CLUSTER_007", gateway(), evidence)]);
+            let left = expected.into_iter().filter(|one| one.left_at.is_some());
+            left.map(|one| (one.name.to_string(), one.cluster)).collect::<Vec<_>>()
+        };
+        let west = || Some(Name::from("west"));
+        assert_eq!(left(lost(true)), [("w1".to_owned(), west()), ("w2".to_owned(), west())]);
+        assert_eq!(left(lost(false)), []);
+        assert_eq!(left(json!({"planned": true, "remote_left": "w1"})), []);
     }
 }

@@ -275,7 +275,8 @@ fn what_others_tell_is_bounded() {
 
 fn expected(name: &str, silent_epochs: u64) -> Expected {
     let silent_since = (silent_epochs > 0).then(|| at(-60));
-    Expected { name: name.into(), cluster: Some("east".into()), silent_epochs, silent_since }
+    let (name, cluster) = (name.into(), Some("east".into()));
+    Expected { name, cluster, silent_epochs, silent_since, left_at: None }
 }
 
 #[test]
@@ -366,6 +367,56 @@ fn a_departure_is_remembered_over_the_return_for_a_day() {
     assert_eq!(departures(&roster).len(), 2);
     roster.call(&see(170 + day, &["n1"]), &none, true);
     assert_eq!(departures(&roster), Vec::<String>::new());
+}
+
+/// Of an epoch that sees n1 of the cluster `east`, and these of the cluster `west`.
+fn with_west(second: i64, servers: &[&str]) -> Snapshot {
+    let mut system = System::of(1).at(second);
+    servers.iter().for_each(|name| system.add_server(name, Some("west")));
+    system.done()
+}
+
+#[test]
+fn departures_of_a_whole_cluster_are_remembered_until_one_of_it_is_back() {
+    let (mut roster, none) = (Roster::default(), Peers::new());
+    roster.call(&with_west(0, &["w1", "w2"]), &none, true);
+    roster.apply(vec![shutdown("w1")], at(10));
+    roster.call(&with_west(10, &["w2"]), &none, true);
+    roster.apply(vec![shutdown("w2")], at(20));
+    let day = FORGET.whole_seconds();
+    for second in [20, day + 10, day + 20, 40 * day] {
+        roster.call(&with_west(second, &[]), &none, true);
+        assert_eq!(departures(&roster), ["w1 shutdown 10", "w2 shutdown 20"], "{second}");
+    }
+    // Only of the one that is back it is worth knowing.
+    let mut back = with_west(40 * day + 10, &["w2"]);
+    let mut server = back.servers.remove("ID-w2").unwrap();
+    server.id = "ID-w2-again".into();
+    back.servers.insert(server.id.clone(), server);
+    roster.call(&back, &none, true);
+    assert_eq!(departures(&roster), [format!("w2 shutdown 20 back {}", 40 * day + 10)]);
+}
+
+#[test]
+fn who_is_told_to_have_left_with_its_cluster_is_not_missed() {
+    let left = |name: &str| Expected {
+        cluster: Some("west".into()),
+        left_at: Some(at(-9 * 86_400)),
+        ..expected(name, 0)
+    };
+    let (mut roster, none) = (Roster::default(), Peers::new());
+    roster.apply(vec![heartbeat("w3")], at(5));
+    roster.look_out_for([left("w1"), left("w3")].into_iter());
+    assert_eq!(
+        roster.call(&with_west(10, &[]), &none, true).iter().map(told).collect::<Vec<_>>(),
+        ["w3 1 heard"]
+    );
+    assert_eq!(departures(&roster), ["w1 shutdown -777600"]);
+    // What was heard here is known better.
+    roster.call(&with_west(20, &["w2"]), &none, true);
+    roster.apply(vec![lame_duck("w2")], at(30));
+    roster.look_out_for([left("w2")].into_iter());
+    assert_eq!(departures(&roster), ["w2 lame_duck 30"]);
 }
 
 #[test]
