@@ -22,6 +22,10 @@ const NAMES: usize = 32;
 /// Groups of one server. What would be one more is counted in the totals by reason alone.
 const GROUPS: usize = 256;
 
+/// Ends that somebody wanted: the client closed the connection, or went away in order; the server went away in order; an
+/// operator closed it with a request to the server.
+pub const ORDINARY_ENDS: [&str; 3] = ["Client Closed", "Server Shutdown", "Kicked"];
+
 /// Reasons that a server gives only before a client has logged in, or to one whose login it takes back for good (server
 /// source).
 const BEFORE_LOGIN: [&str; 9] = [
@@ -129,9 +133,7 @@ pub struct ClosedFold {
 impl ClosedFold {
     /// Takes in a connection that ended then.
     pub fn add(&mut self, source: &ClosedSource, connection: &Connection<'_>, stop: OffsetDateTime) {
-        let reason = bounded(&connection.reason, TEXT_BYTES);
-        let total = self.reasons.entry(reason.clone()).or_default();
-        *total = total.saturating_add(1);
+        let reason = self.count(&connection.reason);
         let owner = Owner::of(connection, source.version);
         let account = has_account(source, connection).then(|| owner.account.clone());
         let key = (account, reason);
@@ -172,6 +174,14 @@ impl ClosedFold {
         }
     }
 
+    /// Counts a connection of which it is not known whose it was.
+    pub fn count(&mut self, reason: &str) -> Name {
+        let reason = bounded(reason, TEXT_BYTES);
+        let total = self.reasons.entry(reason.clone()).or_default();
+        *total = total.saturating_add(1);
+        reason
+    }
+
     /// What was learnt, when the last page has been taken in.
     pub fn finish(self, at_least: bool) -> Closed {
         Closed { groups: self.groups.into_values().collect(), reasons: self.reasons, at_least }
@@ -184,13 +194,18 @@ fn hides_user(source: &ClosedSource, connection: &Connection<'_>) -> bool {
     is_old && connection.authorized_user.is_empty() && !connection.account.is_empty()
 }
 
+/// Whether a server gives this reason only where nobody is logged in, or not any more.
+pub fn is_before_login(reason: &str) -> bool {
+    BEFORE_LOGIN.contains(&reason)
+}
+
 /// Whether it belonged to an account, the global one included. That one is never printed, and neither is any for a client
 /// that did not log in.
 fn has_account(source: &ClosedSource, connection: &Connection<'_>) -> bool {
     if !connection.account.is_empty() {
         return true;
     }
-    if BEFORE_LOGIN.contains(&&*connection.reason) {
+    if is_before_login(&connection.reason) {
         return false;
     }
     // Nobody has to say who he is where everybody may come in.
