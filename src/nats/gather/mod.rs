@@ -241,7 +241,8 @@ impl Gatherer {
         }
         roll_call.close(&self.inbox, &mut self.roster, &mut snapshot);
         self.take_connections(plan, &mut snapshot, folding.end());
-        if self.asks_accounts(plan) {
+        self.place_own(&mut snapshot);
+        if accounts::reads(plan) {
             accounts::note_unread(&mut snapshot);
         }
         if accounts::wants_details(plan) {
