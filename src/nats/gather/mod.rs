@@ -276,7 +276,9 @@ impl Gatherer {
         if plan.connections == Sweep::Off {
             return;
         }
-        let known = follow_up::Known { since: &self.since, own: &self.own };
+        let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (since, until) = (&self.since, &self.last_page_at);
+        let known = follow_up::Known { since, until, own: &self.own, owners };
         follow_up::run(&self.inbox, plan, snapshot, wanted, known).await;
         self.count_strangers(snapshot);
         self.denials.take(self.inbox.carrier().events(), &mut snapshot.coverage);
