@@ -61,7 +61,7 @@ use roll_call::RollCall;
 pub use roster::Expected;
 use roster::Roster;
 use services::ServiceCache;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -256,7 +256,9 @@ impl Gatherer {
         self.take_events(&mut snapshot);
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = self.roster.ids();
+        // The roster knows servers by their names, and two may have the same.
+        let known: BTreeSet<Name> =
+            self.roster.ids().into_iter().chain(snapshot.servers.keys().cloned()).collect();
         learnt.retain(&known);
         self.gateway_accounts.retain(&known);
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -322,7 +324,7 @@ impl Gatherer {
             Sweep::Whole => {
                 let known = self.roster.ids();
                 self.last_page_at = self.since.clone();
-                self.last_page_at.retain(|id, _| known.contains(id));
+                self.last_page_at.retain(|id, _| known.contains(id) || snapshot.servers.contains_key(id));
                 let swept = fold.servers().filter_map(|(id, server)| Some((id.clone(), server.now?)));
                 self.last_page_at.extend(swept);
             }
