@@ -138,6 +138,8 @@ pub struct Gatherer {
     statz_sizes: Sizes,
     system_account: Option<Name>,
     own: Vec<(Name, u64)>,
+    /// Those of them beside the one that it looks over that stood when the epoch began.
+    beside: Vec<(Name, u64)>,
     last_page_at: BTreeMap<Name, OffsetDateTime>,
     /// The same of the epoch before: what happened since then is new.
     since: BTreeMap<Name, OffsetDateTime>,
@@ -172,6 +174,7 @@ impl Gatherer {
             statz_sizes: Sizes::default(),
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
             own: Vec::new(),
+            beside: Vec::new(),
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
             ended: Ended::default(),
@@ -197,6 +200,12 @@ impl Gatherer {
         }
     }
 
+    /// The same of one that stands now.
+    pub fn note_beside(&mut self, server: &str, connection: u64) {
+        self.note_own(server, connection);
+        self.beside.push((bounded(server, NAME_BYTES), connection));
+    }
+
     /// Notes that the agent hears itself on the subject of agents: it is not denied.
     pub fn agents_heard(&mut self) {
         self.denials.allowed(AGENTS_SUBJECT);
@@ -217,7 +226,7 @@ impl Gatherer {
     /// One sweep. It never fails: what did not come stands in the coverage.
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
-        self.note_own_connection();
+        self.note_own_connections();
         self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
@@ -354,9 +363,22 @@ impl Gatherer {
         snapshot.coverage.notes.push(format!("the gather was cut at its deadline{slow}"));
     }
 
-    fn note_own_connection(&mut self) {
+    fn note_own_connections(&mut self) {
+        for (server, connection) in self.inbox.carrier().owned() {
+            self.note_own(&server, connection);
+        }
+    }
+
+    /// Tells on which servers the agent's connections stand. A sweep of all connections finds them by itself.
+    fn place_own(&mut self, snapshot: &mut Snapshot) {
         let (server, connection) = self.inbox.carrier().own();
-        self.note_own(&server, connection);
+        let looks_over = (bounded(&server, NAME_BYTES), connection);
+        let beside = std::mem::take(&mut self.beside).into_iter().filter(|beside| *beside != looks_over);
+        for (server, _) in beside.chain([looks_over.clone()]) {
+            if let Some(server) = snapshot.servers.get_mut(&server) {
+                server.own += 1;
+            }
+        }
     }
 
     fn take_events(&mut self, snapshot: &mut Snapshot) {
