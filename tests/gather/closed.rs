@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insights_agent::snapshot::{ClosedGroup, Endpoint, Snapshot};
 
 use crate::lens::{Lens, assert_whole, named};
-use crate::support::{Account, Cluster, Limits, Raw, eventually, flood, server_of_version};
+use crate::support::{Account, Cluster, Raw, eventually, flood, limits, server_of_version};
 
 /// All that ended on n1, by account and reason, over the sweeps so far.
 #[derive(Default)]
@@ -115,15 +115,12 @@ async fn an_old_server_tells_the_same_and_no_token() {
 async fn jwts_and_keys_tell_whose_they_were() {
     for version in ["2.15.1", "2.12.8", "2.11.11"] {
         const FULL: &str = "Maximum Account Connections Exceeded";
-        let app = Account::new("APP").user("u").bearer_user("b").limits(Limits::default().conn(1));
+        let app = Account::new("APP").user("u").bearer_user("b").limits(limits().conn(1));
         let cluster = Cluster::operator(1).account(app).binary(&server_of_version(version)).start().await;
         let (app, user, bearer) =
             (cluster.account_id("APP"), cluster.user_id("APP/u"), cluster.user_id("APP/b"));
         let mut lens = Lens::of(&cluster).await;
-        // The second knows that it is a system of operators.
-        for _ in 0..2 {
-            assert_whole(&lens.sweep().await);
-        }
+        assert_whole(&lens.sweep().await);
         let first = cluster.connect(0, "APP/u", "first").await;
         assert!(cluster.try_connect(0, "APP/u", "second").await.is_err());
         assert!(cluster.try_connect(0, "APP/b", "third").await.is_err());
