@@ -154,6 +154,10 @@ impl Config {
     /// The requests that are made: those that the enabled checks need, as far as the configuration lets them be made.
     pub fn requests(&self) -> BTreeSet<Endpoint> {
         let mut requests = self.checks.requests();
+        if requests.contains(&Endpoint::GatewayAccounts) {
+            // It tells how many accounts there are, and so how large an answer about those of gateways is.
+            requests.insert(Endpoint::AccountStatz);
+        }
         match self.list_connections {
             ListConnections::All => {}
             ListConnections::Off => {

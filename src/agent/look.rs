@@ -275,8 +275,14 @@ impl Looker {
         if beside.heard {
             gatherer.agents_heard();
         }
-        if let Some((server, connection)) = beside.other.map(Connection::own) {
-            gatherer.note_own(&server, connection);
+        if let Some(other) = beside.other {
+            for (server, connection) in other.owned() {
+                gatherer.note_own(&server, connection);
+            }
+            if other.events().connected() {
+                let (server, connection) = other.own();
+                gatherer.note_beside(&server, connection);
+            }
         }
         let mut snapshot = gatherer.sweep(&plan, rules).await;
         let wanted = {

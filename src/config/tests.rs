@@ -270,3 +270,11 @@ fn files_that_cannot_be_read_are_named() {
     let error = Config::load(Some(&latin), Overrides::default()).unwrap_err();
     assert!(error.to_string().ends_with("latin.toml:2: the configuration file is not UTF-8 text"), "{error}");
 }
+
+#[test]
+fn accounts_are_counted_where_gateways_are_asked_for_theirs() {
+    let others = catalogue().filter(|entry| !entry.meta.needs.contains(&Endpoint::GatewayAccounts));
+    let off: String = others.map(|entry| format!("[checks.{}]\nenabled = false\n", entry.meta.id)).collect();
+    let requests = load(&off).unwrap().requests();
+    assert!(requests.contains(&Endpoint::GatewayAccounts) && requests.contains(&Endpoint::AccountStatz));
+}

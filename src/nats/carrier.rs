@@ -50,6 +50,11 @@ pub(super) trait Carrier: Debug + Send + Sync {
 
     /// The server it is connected to and its connection's id there.
     fn own(&self) -> (String, u64);
+
+    /// Every connection that it had, the newest ones.
+    fn owned(&self) -> Vec<(String, u64)> {
+        vec![self.own()]
+    }
 }
 
 impl Carrier for Connection {
@@ -79,5 +84,9 @@ impl Carrier for Connection {
 
     fn own(&self) -> (String, u64) {
         Self::own(self)
+    }
+
+    fn owned(&self) -> Vec<(String, u64)> {
+        Self::owned(self)
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_nats::ConnectOptions;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::auth::Credentials;
 use super::backoff::{Backoff, random};
@@ -31,6 +32,8 @@ pub struct Connection {
     events: ClientEvents,
     inbox_prefix: String,
     timeout: Duration,
+    /// Notes each connection that is made, until the last clone is gone.
+    _noting: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Connection {
@@ -65,6 +68,13 @@ impl Connection {
         (info.server_id, info.client_id)
     }
 
+    /// All that it has been since the start, the newest ones: one that was lost and mended twice between two looks was
+    /// three connections.
+    pub fn owned(&self) -> Vec<(String, u64)> {
+        self.events.own(self.own());
+        self.events.owned()
+    }
+
     /// The largest payload that server accepts.
     pub fn max_payload(&self) -> usize {
         self.client.server_info().max_payload
@@ -89,7 +99,9 @@ pub async fn connect(options: &ConnectionOptions, events: ClientEvents) -> Resul
     match client_options(&options, &login, &events, Arc::clone(&pace)).connect(&addresses[..]).await {
         Ok(client) => {
             pace.connected.store(true, Ordering::Relaxed);
+            let noting = note_connects(client.clone(), events.clone());
             Ok(Connection {
+                _noting: Arc::new(AbortOnDropHandle::new(tokio::spawn(noting))),
                 client,
                 events,
                 inbox_prefix: options.inbox_prefix().to_owned(),
@@ -97,6 +109,15 @@ pub async fn connect(options: &ConnectionOptions, events: ClientEvents) -> Resul
             })
         }
         Err(failure) => Err(error::classify(&failure, shown.join(", "), options.timeout(), &login)),
+    }
+}
+
+/// The event of a connect does not say which connection it is; the client knows it then.
+async fn note_connects(client: async_nats::Client, events: ClientEvents) {
+    loop {
+        let info = client.server_info();
+        events.own((info.server_id, info.client_id));
+        events.connect_noticed().await;
     }
 }
 

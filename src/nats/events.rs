@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::{ClientError, Event, ServerError};
+use tokio::sync::Notify;
 
 use super::permissions::covers;
 
@@ -15,6 +16,8 @@ use super::permissions::covers;
 const MAX_DENIED: usize = 256;
 /// Subjects of answers that are remembered, until the server may have refused them.
 const MAX_ANSWERS: usize = 256;
+/// Connections that are remembered over reconnects.
+const MAX_OWNED: usize = 16;
 /// Characters of a server's error that are kept.
 const MAX_TEXT: usize = 512;
 
@@ -33,6 +36,10 @@ struct Shared {
     violations: AtomicU64,
     server_errors: AtomicU64,
     notes: Mutex<Notes>,
+    /// Told at every connect.
+    connected_again: Notify,
+    /// The connections that there were, as servers list them: the server's id and the connection's there.
+    owned: Mutex<VecDeque<(String, u64)>>,
     /// Subscriptions whose denial is told by whoever made them.
     tolerated: Mutex<BTreeSet<String>>,
 }
@@ -151,6 +158,27 @@ impl ClientEvents {
         self.notes().subscribe.iter().any(|subject| covers(&pattern, subject))
     }
 
+    /// Waits for the next connect, or for one that nobody has waited for.
+    pub(super) async fn connect_noticed(&self) {
+        self.0.connected_again.notified().await;
+    }
+
+    /// Notes a connection as its server lists it.
+    pub(super) fn own(&self, one: (String, u64)) {
+        let mut owned = self.0.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        if !owned.contains(&one) {
+            if owned.len() >= MAX_OWNED {
+                owned.pop_front();
+            }
+            owned.push_back(one);
+        }
+    }
+
+    /// The connections that there were, the newest ones.
+    pub(super) fn owned(&self) -> Vec<(String, u64)> {
+        self.0.owned.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
     /// Announces a subscription that may be denied: that is remembered like any other, and told by whoever made it.
     pub(super) fn tolerate(&self, subject: &str) {
         self.0.tolerated.lock().unwrap_or_else(PoisonError::into_inner).insert(subject.to_owned());
@@ -192,6 +220,7 @@ impl ClientEvents {
             Event::Connected => {
                 self.0.connects.fetch_add(1, Ordering::Relaxed);
                 self.0.connected.store(true, Ordering::Relaxed);
+                self.0.connected_again.notify_one();
                 // Other credentials may have been read, with other permissions.
                 let mut notes = self.notes();
                 *notes = Notes::default();

@@ -22,8 +22,9 @@ const NAMES: usize = 32;
 /// Groups of one server. What would be one more is counted in the totals by reason alone.
 pub const CLOSED_GROUPS: usize = 256;
 
-/// How a client ends that closes its connection. Most do, of every account: such groups make room for others.
-const ORDINARY: &str = "Client Closed";
+/// Ends that somebody wanted: the client closed the connection, or went away in order; the server went away in order; an
+/// operator closed it with a request to the server.
+pub const ORDINARY_ENDS: [&str; 3] = ["Client Closed", "Server Shutdown", "Kicked"];
 
 /// Reasons that a server gives only before a client has logged in, or to one whose login it takes back for good (server
 /// source).
@@ -135,9 +136,7 @@ pub struct ClosedFold {
 impl ClosedFold {
     /// Takes in a connection that ended then.
     pub fn add(&mut self, source: &ClosedSource, connection: &Connection<'_>, stop: OffsetDateTime) {
-        let reason = bounded(&connection.reason, TEXT_BYTES);
-        let total = self.reasons.entry(reason.clone()).or_default();
-        *total = total.saturating_add(1);
+        let reason = self.count(&connection.reason);
         let owner = Owner::of(connection, source.version);
         let account = has_account(source, connection).then(|| owner.account.clone());
         let key = (account, reason);
@@ -180,14 +179,23 @@ impl ClosedFold {
 
     /// Takes the group of an ordinary end away for one of this reason; whether there was any.
     fn make_room(&mut self, reason: &str) -> bool {
-        if reason == ORDINARY {
+        if ORDINARY_ENDS.contains(&reason) {
             return false;
         }
-        let Some(key) = self.groups.keys().find(|(_, reason)| **reason == *ORDINARY).cloned() else {
+        let Some(key) = self.groups.keys().find(|(_, reason)| ORDINARY_ENDS.contains(&&**reason)).cloned()
+        else {
             self.ungrouped = self.ungrouped.saturating_add(1);
             return false;
         };
         self.groups.remove(&key).is_some()
+    }
+
+    /// Counts a connection of which it is not known whose it was.
+    pub fn count(&mut self, reason: &str) -> Name {
+        let reason = bounded(reason, TEXT_BYTES);
+        let total = self.reasons.entry(reason.clone()).or_default();
+        *total = total.saturating_add(1);
+        reason
     }
 
     /// What was learnt, when the last page has been taken in.
@@ -204,13 +212,18 @@ fn hides_user(source: &ClosedSource, connection: &Connection<'_>) -> bool {
     is_old && connection.authorized_user.is_empty() && !connection.account.is_empty()
 }
 
+/// Whether a server gives this reason only where nobody is logged in, or not any more.
+pub fn is_before_login(reason: &str) -> bool {
+    BEFORE_LOGIN.contains(&reason)
+}
+
 /// Whether it belonged to an account, the global one included. That one is never printed, and neither is any for a client
 /// that did not log in.
 fn has_account(source: &ClosedSource, connection: &Connection<'_>) -> bool {
     if !connection.account.is_empty() {
         return true;
     }
-    if BEFORE_LOGIN.contains(&&*connection.reason) {
+    if is_before_login(&connection.reason) {
         return false;
     }
     // Nobody has to say who he is where everybody may come in.
@@ -331,15 +344,15 @@ mod tests {
 
     #[test]
     fn ordinary_ends_take_no_room_from_others_and_are_not_missed() {
-        let closed = flood([ORDINARY; 2]);
+        let closed = flood([ORDINARY_ENDS[0]; 2]);
         assert_eq!((closed.groups.len(), closed.ungrouped, closed.at_least), (CLOSED_GROUPS, 0, false));
-        let closed = flood([ORDINARY, "Read Error"]);
+        let closed = flood([ORDINARY_ENDS[0], "Read Error"]);
         assert_eq!(
             (closed.groups.len(), closed.because_of("Read Error").count()),
             (CLOSED_GROUPS, CLOSED_GROUPS)
         );
-        assert_eq!((closed.ungrouped, closed.reasons[ORDINARY]), (44, 300));
-        let closed = flood(["Read Error", ORDINARY]);
+        assert_eq!((closed.ungrouped, closed.reasons[ORDINARY_ENDS[0]]), (44, 300));
+        let closed = flood(["Read Error", ORDINARY_ENDS[0]]);
         assert_eq!((closed.because_of("Read Error").count(), closed.ungrouped), (CLOSED_GROUPS, 44));
     }
 }

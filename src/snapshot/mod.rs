@@ -28,7 +28,10 @@ mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
 pub use boot::{Boot, Deaf, Ends};
-pub use closed::{CLOSED_GROUPS, Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource};
+pub use closed::{
+    CLOSED_GROUPS, Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource, ORDINARY_ENDS,
+    is_before_login,
+};
 pub use connections::{
     AccountFold, Budget, ClientKind, ConnectionFold, FoldRules, FoldThresholds, Folded, Kinds, Login,
     Offence, Offender, OwnLimit, Owner, PageSource, PerLogin, ServerFold, ShareDetails, SilentConnection,

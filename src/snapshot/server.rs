@@ -58,6 +58,8 @@ pub struct Server {
     pub vars: Option<ServerVars>,
     /// From the sweep over its connections.
     pub fold: Option<ServerFold>,
+    /// How many of its connections are this agent's own, as the agent knows it.
+    pub own: u64,
     /// From ROUTEZ, one for each peer.
     pub routes: Option<Vec<Route>>,
     /// From GATEWAYZ.
@@ -84,6 +86,7 @@ impl Server {
             now: None,
             vars: None,
             fold: None,
+            own: 0,
             routes: None,
             gateways: None,
             leafs: None,
@@ -98,6 +101,11 @@ impl Server {
         self.cluster
             .as_ref()
             .map_or_else(|| self.name.clone(), |cluster| Name::from(format!("{cluster}/{}", self.name)))
+    }
+
+    /// How many of its connections are this agent's own: those that the sweep found, or should have found.
+    pub fn own_connections(&self) -> u64 {
+        self.fold.as_ref().map_or(self.own, |fold| fold.own)
     }
 
     /// The JetStream domain, where it has one.

@@ -120,6 +120,9 @@ pub struct Connection<'a> {
     /// Name of the account; of the user before 2.11.0.
     #[serde(borrow)]
     pub name_tag: Cow<'a, str>,
+    /// The key that signed the user, or the account; only of those who logged in with a key.
+    #[serde(borrow)]
+    pub issuer_key: Cow<'a, str>,
     /// Subjects, when asked for.
     #[serde(borrow)]
     pub subscriptions_list: Option<Vec<Cow<'a, str>>>,

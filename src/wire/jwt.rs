@@ -18,6 +18,9 @@ pub struct UserClaims {
 /// Longest token that is looked at, in bytes.
 const LONGEST: usize = 64 * 1024;
 
+/// Characters of a public key.
+const KEY_BYTES: usize = 56;
+
 /// The claims in `token` if it is a JWT of `user`. Older servers put MQTT passwords into the same field; such a
 /// text is not a JWT of that user, and nothing of it is kept.
 pub fn user_claims(token: &str, user: &str) -> Option<UserClaims> {
@@ -43,6 +46,43 @@ pub fn user_claims(token: &str, user: &str) -> Option<UserClaims> {
         name: claims.name,
         subscriptions: subs,
         bearer: bearer_token,
+    })
+}
+
+/// Who a user's JWT says that it is, and who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// The user's public key.
+    pub user: String,
+    /// The key that signed it: the account's, or a signing key of it.
+    pub issuer: String,
+    /// The account's public key.
+    pub account: String,
+}
+
+/// Whose the user's JWT in `token` is. What is no JWT of a user, such as a password, is nobody's.
+pub fn issued(token: &str) -> Option<Issued> {
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: String,
+        iss: String,
+        #[serde(default)]
+        nats: Nats,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Nats {
+        issuer_account: String,
+    }
+    let Claims { sub, iss, nats } = claims(token)?;
+    let is_key = |key: &str, kind| {
+        key.starts_with(kind) && key.len() == KEY_BYTES && nkeys::KeyPair::from_public_key(key).is_ok()
+    };
+    let account = if nats.issuer_account.is_empty() { iss.clone() } else { nats.issuer_account };
+    (is_key(&sub, 'U') && is_key(&iss, 'A') && is_key(&account, 'A')).then_some(Issued {
+        user: sub,
+        issuer: iss,
+        account,
     })
 }
 
@@ -142,6 +182,26 @@ mod tests {
         assert_eq!(one.claims.map(|claims| (claims.kind, claims.expires)), Some(("service".into(), 0)));
         for bad in ["", "https://example.com/token", "a.b.c", &token("{}"), &token(r#"{"iss":1}"#)] {
             assert_eq!(activation(bad), Activation { bytes: bad.len() as u64, claims: None }, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_users_jwt_tells_its_account_and_a_password_nothing() {
+        let key = |kind, n| nkeys::KeyPair::new_from_raw(kind, [n; 32]).unwrap().public_key();
+        let (user, account) = (key(nkeys::KeyPairType::User, 1), key(nkeys::KeyPairType::Account, 2));
+        let signing = key(nkeys::KeyPairType::Account, 3);
+        let own = token(&format!(r#"{{"sub":"{user}","iss":"{account}","nats":{{}}}}"#));
+        let expected = Issued { user: user.clone(), issuer: account.clone(), account: account.clone() };
+        assert_eq!(issued(&own), Some(expected.clone()));
+        let signed = token(&format!(
+            r#"{{"sub":"{user}","iss":"{signing}","nats":{{"issuer_account":"{account}"}}}}"#
+        ));
+        assert_eq!(issued(&signed), Some(Issued { issuer: signing, ..expected }));
+        let secret = token(&format!(r#"{{"sub":"s3cr3t","iss":"{account}"}}"#));
+        for bad in
+            ["", "password", "pass.word.x", &secret, &token(&format!(r#"{{"sub":"{user}","iss":"x"}}"#))]
+        {
+            assert_eq!(issued(bad), None, "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use insights_agent::snapshot::{ClosedGroup, Endpoint, Snapshot};
 
 use crate::lens::{Lens, assert_whole, named};
-use crate::support::{Account, Cluster, Raw, eventually, flood, server_of_version};
+use crate::support::{Account, Cluster, Raw, eventually, flood, limits, server_of_version};
 
 /// All that ended on n1, by account and reason, over the sweeps so far.
 #[derive(Default)]
@@ -108,4 +108,58 @@ async fn every_end_is_told_once_with_its_account_and_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_server_tells_the_same_and_no_token() {
     ends_are_told(system().binary(&server_of_version("2.10.26")).start().await).await;
+}
+
+/// There the server is asked without users, and the JWTs and keys tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn jwts_and_keys_tell_whose_they_were() {
+    for version in ["2.15.1", "2.12.8", "2.11.11"] {
+        const FULL: &str = "Maximum Account Connections Exceeded";
+        let app = Account::new("APP").user("u").bearer_user("b").limits(limits().conn(1));
+        let cluster = Cluster::operator(1).account(app).binary(&server_of_version(version)).start().await;
+        let (app, user, bearer) =
+            (cluster.account_id("APP"), cluster.user_id("APP/u"), cluster.user_id("APP/b"));
+        let mut lens = Lens::of(&cluster).await;
+        assert_whole(&lens.sweep().await);
+        let first = cluster.connect(0, "APP/u", "first").await;
+        assert!(cluster.try_connect(0, "APP/u", "second").await.is_err());
+        assert!(cluster.try_connect(0, "APP/b", "third").await.is_err());
+        drop(first);
+        let mut seen = Seen::default();
+        let of_app = Some(&*app);
+        eventually("they have ended", 30, async || {
+            seen.take(&lens.sweep().await);
+            let (full, closed) = (seen.of(of_app, FULL), seen.of(of_app, "Client Closed"));
+            let full_users = || full.into_iter().flatten().flat_map(|group| &group.newest);
+            let all = full_users().count() >= 2 && closed.is_some();
+            if all { Ok(()) } else { Err(format!("{:?}", seen.0.keys())) }
+        })
+        .await;
+        assert!(seen.of(None, FULL).is_none(), "{:?}", seen.0.keys());
+        let closed = &seen.of(of_app, "Client Closed").unwrap()[0].newest[0];
+        assert!(["u", &*user].contains(&&*closed.user), "{version}: {closed:?}, not {user}, {bearer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_connections_that_were_lost_between_two_looks_are_left_out() {
+    let cluster = Cluster::config(1).start().await;
+    let mut lens = Lens::of(&cluster).await;
+    lens.sweep().await;
+    let before = lens.connection.own().1;
+    let mut last = before;
+    for _ in 0..2 {
+        lens.connection.client().force_reconnect().await.unwrap();
+        eventually("it is back", 30, async || match lens.connection.own().1 {
+            cid if cid != last => Ok(()),
+            cid => Err(cid.to_string()),
+        })
+        .await;
+        last = lens.connection.own().1;
+    }
+    let snapshot = lens.sweep().await;
+    let closed = named(&snapshot, "n1").closed.as_ref().unwrap();
+    let cids = closed.groups.iter().flat_map(|group| &group.newest).map(|row| row.cid);
+    assert_eq!(cids.filter(|cid| (before..=last).contains(cid)).collect::<Vec<_>>(), [0u64; 0]);
+    assert_eq!(named(&snapshot, "n1").own_connections(), 1);
 }

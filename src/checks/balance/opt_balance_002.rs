@@ -103,10 +103,9 @@ impl Rule for ConnectionHotspot {
     }
 }
 
-/// The number that the server reports, without the agent's own connections where the sweep told them apart.
+/// The number that the server reports, without the agent's own connections.
 fn connections(server: &Server) -> Option<u64> {
-    let own = server.fold.as_ref().map_or(0, |fold| fold.own);
-    Some(server.vars.as_ref()?.connections.saturating_sub(own))
+    Some(server.vars.as_ref()?.connections.saturating_sub(server.own_connections()))
 }
 
 fn judge_cluster(

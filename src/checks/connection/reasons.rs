@@ -1,6 +1,8 @@
 //! Why connections end, by the words of servers (server source, 2.9 to 2.14; what provokes the words about the protocol
 //! was measured with 2.10.26, 2.12.8 and 2.15.1).
 
+use crate::snapshot::ORDINARY_ENDS;
+
 /// What is known of a reason.
 pub(super) struct Reason {
     /// What it means, as a sentence.
@@ -9,14 +11,10 @@ pub(super) struct Reason {
     pub(super) step: &'static str,
 }
 
-/// Ends that somebody wanted: the client closed the connection, or went away in order; the server went away in order; an
-/// operator closed it with a request to the server.
-const NORMAL: [&str; 3] = ["Client Closed", "Server Shutdown", "Kicked"];
-
 /// Whether an end is nothing to look at. Who opens a connection to see whether the port is open closes it without reading
 /// what the server said, which the kernel turns into a reset: without a login a read or write error is no more than that.
 pub(super) fn is_normal(reason: &str, logged_in: bool) -> bool {
-    NORMAL.contains(&reason) || (!logged_in && matches!(reason, "Read Error" | "Write Error"))
+    ORDINARY_ENDS.contains(&reason) || (!logged_in && matches!(reason, "Read Error" | "Write Error"))
 }
 
 /// What is known of a reason; words that are not known here have their own line.

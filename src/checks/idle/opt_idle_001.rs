@@ -174,7 +174,7 @@ impl Window {
         server.vars.as_ref().filter(|vars| vars.cores > 0 && !works_otherwise(vars))?;
         let (cpu, connections) = (self.cpu.get(&server.id)?, self.connections.get(&server.id)?);
         let highest = |track: &Track| track.points.iter().map(|point| point.value).max().unwrap_or(0);
-        let own = server.fold.as_ref().map_or(0, |fold| fold.own);
+        let own = server.own_connections();
         Some(Most {
             cpu: highest(cpu),
             connections: highest(connections).saturating_sub(own),
@@ -345,7 +345,13 @@ mod tests {
                 .connect("n1", "SYS", "agent", 1, |_, _| {})
                 .done()
         };
-        let epochs: Vec<Snapshot> = (0..5).map(own).collect();
+        let mut epochs: Vec<Snapshot> = (0..5).map(own).collect();
+        assert_eq!(only(&judge_last::<Check>(&epochs)).1.evidence["most_connections"], 9);
+        // Nobody listed the connections.
+        for epoch in &mut epochs {
+            let server = epoch.servers.get_mut("ID-n1").unwrap();
+            (server.fold, server.own) = (None, 1);
+        }
         assert_eq!(only(&judge_last::<Check>(&epochs)).1.evidence["most_connections"], 9);
     }
 

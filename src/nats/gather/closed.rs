@@ -1,6 +1,8 @@
 //! Connections that ended since the previous epoch. A server lists those that it remembers, the newest first, so that one
 //! small page is enough where little happened.
 
+mod whose;
+
 use super::ask_one::{Missed, ask_one};
 use super::lanes::{Lanes, WIDEST};
 use super::page::is_whole;
@@ -16,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
+use tokio::time::Instant;
+use whose::{Named, Untold, fold_untold};
 
 /// Connections of the first page, which is the only one where few ended: a server copies and sorts all that it remembers for
 /// every page.
@@ -49,6 +53,8 @@ struct Look {
     at: OffsetDateTime,
     /// Connections that ended shortly before it and were taken in; none where nothing was listed, as in the first look.
     late: Option<Arc<HashSet<u64>>>,
+    /// Until when the server is not asked for single ones, because that took it long.
+    again_at: Option<Instant>,
 }
 
 impl Ended {
@@ -66,6 +72,8 @@ struct Target {
     /// told none.
     until: Option<OffsetDateTime>,
     own: Vec<u64>,
+    /// Whether the list comes without users and accounts.
+    without_users: bool,
 }
 
 /// What a look at a server brought.
@@ -95,19 +103,22 @@ impl Gatherer {
             let Some(server) = snapshot.servers.get_mut(id) else { continue };
             let Some(before) = self.ended.0.get(id).cloned() else {
                 if let Some(at) = server.now {
-                    self.ended.0.insert(id.clone(), Look { at, late: None });
+                    self.ended.0.insert(id.clone(), Look { at, late: None, again_at: None });
                 }
                 server.closed = Some(Closed::default());
                 snapshot.coverage.note(Endpoint::Closed, id, Answer::Complete);
                 continue;
             };
+            let version = server.version;
             let source = ClosedSource {
                 server: id.clone(),
                 version: server.version,
                 auth_required: server.vars.as_ref().map(|vars| vars.auth_required),
             };
             let own = self.own.iter().filter(|(server, _)| server == id).map(|(_, cid)| *cid).collect();
-            targets.push(Target { source, before, until: server.now, own });
+            let until = server.now;
+            let without_users = whose::may_ask_resolver(snapshot, self.system_account.as_ref(), version);
+            targets.push(Target { source, before, until, own, without_users });
         }
         let looks = targets.into_iter().map(|target| look(&self.inbox, plan, &self.lanes, target));
         let mut looks = futures_util::stream::iter(looks).buffer_unordered(WIDEST);
@@ -148,9 +159,13 @@ async fn look(inbox: &Inbox, plan: &Plan, lanes: &Lanes, target: Target) -> Look
         };
         offset += limit;
         if done || page + 1 == PAGES {
+            let untold = std::mem::take(&mut taken.untold);
+            let parts = (inbox, plan, lanes);
+            taken.named = whose::name(parts, &taken.target, &mut taken.fold, untold, &mut tally).await;
+            let untold = taken.named.left;
             let closed = taken.end(!done);
             let answer = match &closed {
-                Some((closed, _)) => wholeness(closed, done),
+                Some((closed, _)) => wholeness(closed, done, untold),
                 None => Answer::Failed("it does not tell its time".into()),
             };
             return Looked { id, closed, answer, tally };
@@ -160,13 +175,18 @@ async fn look(inbox: &Inbox, plan: &Plan, lanes: &Lanes, target: Target) -> Look
 }
 
 /// What was left out may be what a check looks for: without saying so, it would pass for what did not happen.
-fn wholeness(closed: &Closed, done: bool) -> Answer {
+fn wholeness(closed: &Closed, done: bool, untold: usize) -> Answer {
     if !done {
         return Answer::Partial(format!("only the last {MOST} connections that ended were read"));
     }
     if closed.ungrouped > 0 {
         return Answer::Partial(format!(
             "of connections that ended no more than {CLOSED_GROUPS} pairs of account and reason are kept apart"
+        ));
+    }
+    if untold > 0 {
+        return Answer::Partial(format!(
+            "of {untold} connections that ended it is not known whose they were"
         ));
     }
     Answer::Complete
@@ -187,7 +207,8 @@ async fn read(
         return Err(Answer::Partial(CUT.into()));
     };
     tally.request();
-    let options = ConnzOptions { state: 1, sort: "stop", offset, limit, ..ConnzOptions::open() };
+    let auth = !taken.target.without_users;
+    let options = ConnzOptions { auth, state: 1, sort: "stop", offset, limit, ..ConnzOptions::open() };
     let mut asked = ask_one(inbox, plan, subject, &options).await.map_err(missed)?;
     let mut why = None;
     loop {
@@ -228,8 +249,8 @@ enum Unusable {
 
 impl Default for Target {
     fn default() -> Self {
-        let before = Look { at: OffsetDateTime::UNIX_EPOCH, late: None };
-        Self { source: ClosedSource::default(), before, until: None, own: Vec::new() }
+        let before = Look { at: OffsetDateTime::UNIX_EPOCH, late: None, again_at: None };
+        Self { source: ClosedSource::default(), before, until: None, own: Vec::new(), without_users: false }
     }
 }
 
@@ -238,6 +259,9 @@ impl Default for Target {
 struct Taken {
     target: Target,
     fold: ClosedFold,
+    /// Those of which only the server knows whose they were, the newest first.
+    untold: Vec<Untold>,
+    named: Named,
     /// Connections that were counted: while pages are read others end, so that the next page repeats some.
     counted: HashSet<u64>,
     /// Those of them that ended late enough to be met again in the next look.
@@ -253,7 +277,7 @@ impl Taken {
 
     /// The first moment that is looked at.
     fn from(&self) -> OffsetDateTime {
-        let Look { at, late } = &self.target.before;
+        let Look { at, late, .. } = &self.target.before;
         // Before the first look there is nothing to be late for.
         if late.is_some() { at.checked_sub(LATE.try_into().unwrap_or_default()).unwrap_or(*at) } else { *at }
     }
@@ -285,7 +309,10 @@ impl Taken {
                 return;
             }
             self.stops.push((stop, connection.cid));
-            self.fold.add(&self.target.source, connection, stop);
+            match self.target.without_users {
+                true => self.untold.extend(fold_untold(&mut self.fold, &self.target, connection, stop)),
+                false => self.fold.add(&self.target.source, connection, stop),
+            }
         });
         let page = parsed.map_err(|error| Unusable::Broken(error.to_string()))?;
         if *page.server.id != *self.target.source.server {
@@ -296,15 +323,20 @@ impl Taken {
     }
 
     /// What was found, and where the next look begins; none where the server did not tell its time.
-    fn end(self, at_least: bool) -> Option<(Closed, Look)> {
+    fn end(mut self, at_least: bool) -> Option<(Closed, Look)> {
         let at = self.now?;
+        // A page was lost before they could be asked for.
+        for untold in std::mem::take(&mut self.untold) {
+            self.fold.count(untold.reason());
+        }
         let since = at.checked_sub(LATE.try_into().unwrap_or_default()).unwrap_or(at);
         let before = self.target.before.late.iter().flat_map(|late| late.iter().copied());
         // What was late in the look before may still be within reach of the next one, where epochs are short.
         let late = self.stops.iter().filter(|(stop, _)| *stop > since).map(|(_, cid)| *cid);
         let near = at - self.target.before.at < LATE;
         let late: HashSet<u64> = late.chain(before.filter(|_| near)).collect();
-        Some((self.fold.finish(at_least), Look { at, late: Some(Arc::new(late)) }))
+        let again_at = self.named.again_at.or(self.target.before.again_at);
+        Some((self.fold.finish(at_least), Look { at, late: Some(Arc::new(late)), again_at }))
     }
 }
 

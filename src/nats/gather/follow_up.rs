@@ -5,6 +5,7 @@ mod busiest;
 use super::Plan;
 use super::ask_one::ask_one;
 use super::lanes::WIDEST;
+use super::owners::Owners;
 use super::scatter::{Request, Scatter, Wait};
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
@@ -38,8 +39,12 @@ const MOST: usize = 100;
 pub(super) struct Known<'a> {
     /// The clock of each server when its connections were last listed.
     pub(super) since: &'a BTreeMap<Name, OffsetDateTime>,
+    /// The same of this epoch: the next one begins there.
+    pub(super) until: &'a BTreeMap<Name, OffsetDateTime>,
     /// The agent's own connections, by the server's id.
     pub(super) own: &'a [(Name, u64)],
+    /// Whose connections are, of servers where that is remembered.
+    pub(super) owners: &'a Owners,
 }
 
 /// Sends what the rules want, one after another.
@@ -54,6 +59,7 @@ pub(super) async fn run(
         let left = wanted.len() - MOST;
         snapshot.coverage.notes.push(format!("{left} targeted requests for evidence were left out"));
     }
+    let mut met = busiest::Met::new();
     for follow_up in wanted.iter().take(MOST) {
         if Instant::now() >= plan.deadline {
             return;
@@ -62,12 +68,12 @@ pub(super) async fn run(
             FollowUp::TopSubscriptions { account } => top_subscriptions(inbox, plan, snapshot, account).await,
             FollowUp::ClosedConnections { server } => {
                 // Without an earlier epoch there is no "since".
-                if let Some(since) = known.since.get(server) {
-                    closed_connections(inbox, plan, snapshot, server, *since).await;
+                if let (Some(since), Some(until)) = (known.since.get(server), known.until.get(server)) {
+                    closed_connections(inbox, plan, snapshot, server, (*since, *until)).await;
                 }
             }
             FollowUp::BusiestConnections { server, by } => {
-                busiest::ask(inbox, plan, snapshot, (server, *by), known.own).await;
+                busiest::ask(inbox, plan, snapshot, (server, *by), known, &mut met).await;
             }
         }
     }
@@ -217,7 +223,7 @@ async fn closed_connections(
     plan: &Plan,
     snapshot: &mut Snapshot,
     server: &Name,
-    since: OffsetDateTime,
+    (since, until): (OffsetDateTime, OffsetDateTime),
 ) {
     let options = ConnzOptions { auth: false, state: 1, sort: "stop", limit: CLOSED, ..ConnzOptions::open() };
     let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
@@ -231,7 +237,7 @@ async fn closed_connections(
         let mut rejected = 0;
         let Ok(body) = answer.decode() else { continue };
         let page = parse(&body, &mut |_, connection| {
-            let after = timestamp(&connection.stop).is_some_and(|stop| stop > since);
+            let after = timestamp(&connection.stop).is_some_and(|stop| stop > since && stop <= until);
             rejected += u64::from(after && connection.reason == "Maximum Connections Exceeded");
         });
         if page.is_ok_and(|page| *page.server.id == **server) {

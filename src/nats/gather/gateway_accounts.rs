@@ -140,7 +140,11 @@ impl Gatherer {
     }
 }
 
+/// Where no server tells how many accounts there are, there may be any number.
 fn is_too_much(snapshot: &Snapshot, gateways: &Gateways) -> bool {
+    if !gateways.outbound.is_empty() && !snapshot.coverage.heard(Endpoint::AccountStatz) {
+        return true;
+    }
     snapshot.accounts.len().saturating_mul(gateways.outbound.len()) > MOST
 }
 
@@ -262,6 +266,10 @@ mod tests {
         assert!(super::is_too_much(&new, &gateways));
         assert!(!super::is_too_much(&many(10_000, None), &gateways));
         assert_eq!(super::without_asking(&new, &gateways), Answer::Complete);
+        let mut untold = many(10, None);
+        untold.coverage = crate::snapshot::Coverage::default();
+        assert!(super::is_too_much(&untold, &gateways));
+        assert!(!super::is_too_much(&untold, &Gateways::default()));
         for old in [None, Some(Version(2, 8, 4))] {
             assert_ne!(super::without_asking(&many(0, old), &gateways), Answer::Complete);
         }

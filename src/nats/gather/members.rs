@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub(super) gateways: Vec<(&'static str, Vec<&'static str>)>,
     /// Whether it is silent when asked for the accounts of gateways.
     pub(super) hides_accounts: bool,
+    /// Whether it is silent when asked for an account.
+    pub(super) hides_details: bool,
     /// Clients that only VARZ counts.
     pub(super) unlisted: u64,
     /// From a request to the answer.
@@ -40,6 +42,10 @@ pub(super) struct Member {
     pub(super) clock: i64,
     /// Connections that ended: their ids, and when by the same clock.
     pub(super) ended: Vec<(u64, i64)>,
+    /// What it tells of one that ended, beside that; user and account only to whoever asks with `auth`.
+    pub(super) ended_as: fn(u64) -> Value,
+    /// How long it takes to look up the account of one that ended.
+    pub(super) lookup: Duration,
 }
 
 impl Member {
@@ -55,11 +61,14 @@ impl Member {
             leafnodes: None,
             gateways: Vec::new(),
             hides_accounts: false,
+            hides_details: false,
             unlisted: 0,
             latency: Duration::from_millis(2),
             statsz_later: Duration::ZERO,
             clock: 0,
             ended: Vec::new(),
+            ended_as: |_| json!({}),
+            lookup: Duration::ZERO,
         }
     }
 
@@ -119,13 +128,21 @@ impl Member {
 
     pub(super) fn connz(&self, body: &Value, account: Option<&str>) -> String {
         let number = |key: &str| usize::try_from(body[key].as_u64().unwrap_or(0)).unwrap();
-        if body["sort"] == "stop" {
+        if body["state"] == 1 {
             let mut ended = self.ended.clone();
+            ended.retain(|(cid, _)| body["cid"].as_u64().is_none_or(|one| one == *cid));
             ended.sort_by_key(|(cid, stop)| std::cmp::Reverse((*stop, *cid)));
             let page = ended.iter().skip(number("offset")).take(number("limit"));
             let row = |(cid, stop): &(u64, i64)| {
-                json!({"cid": cid, "kind": "Client", "ip": "10.0.0.1", "start": START, "stop": clock(*stop),
-                    "reason": "Read Error", "name": "app", "authorized_user": "a", "account": "APP"})
+                let mut row = json!({"cid": cid, "kind": "Client", "ip": "10.0.0.1", "start": START,
+                    "stop": clock(*stop), "reason": "Read Error", "name": "app", "authorized_user": "a",
+                    "account": "APP"});
+                if let (Some(row), Value::Object(more)) = (row.as_object_mut(), (self.ended_as)(*cid)) {
+                    row.extend(more);
+                    let auth = body["auth"] == true;
+                    row.retain(|key, _| auth || !matches!(key.as_str(), "authorized_user" | "account"));
+                }
+                row
             };
             return self.page(ended.len(), &page.map(|one| row(one).to_string()).collect::<Vec<_>>());
         }

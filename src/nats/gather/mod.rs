@@ -61,7 +61,7 @@ use roll_call::RollCall;
 pub use roster::Expected;
 use roster::Roster;
 use services::ServiceCache;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -138,6 +138,8 @@ pub struct Gatherer {
     statz_sizes: Sizes,
     system_account: Option<Name>,
     own: Vec<(Name, u64)>,
+    /// Those of them beside the one that it looks over that stood when the epoch began.
+    beside: Vec<(Name, u64)>,
     last_page_at: BTreeMap<Name, OffsetDateTime>,
     /// The same of the epoch before: what happened since then is new.
     since: BTreeMap<Name, OffsetDateTime>,
@@ -172,6 +174,7 @@ impl Gatherer {
             statz_sizes: Sizes::default(),
             system_account: system_account.map(|name| bounded(name, NAME_BYTES)),
             own: Vec::new(),
+            beside: Vec::new(),
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
             ended: Ended::default(),
@@ -197,6 +200,12 @@ impl Gatherer {
         }
     }
 
+    /// The same of one that stands now.
+    pub fn note_beside(&mut self, server: &str, connection: u64) {
+        self.note_own(server, connection);
+        self.beside.push((bounded(server, NAME_BYTES), connection));
+    }
+
     /// Notes that the agent hears itself on the subject of agents: it is not denied.
     pub fn agents_heard(&mut self) {
         self.denials.allowed(AGENTS_SUBJECT);
@@ -217,7 +226,7 @@ impl Gatherer {
     /// One sweep. It never fails: what did not come stands in the coverage.
     pub async fn sweep(&mut self, plan: &Plan, mut rules: FoldRules) -> Snapshot {
         let mut snapshot = Snapshot::empty(plan.epoch, plan.taken_at);
-        self.note_own_connection();
+        self.note_own_connections();
         self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
@@ -241,7 +250,8 @@ impl Gatherer {
         }
         roll_call.close(&self.inbox, &mut self.roster, &mut snapshot);
         self.take_connections(plan, &mut snapshot, folding.end());
-        if self.asks_accounts(plan) {
+        self.place_own(&mut snapshot);
+        if accounts::reads(plan) {
             accounts::note_unread(&mut snapshot);
         }
         if accounts::wants_details(plan) {
@@ -255,7 +265,9 @@ impl Gatherer {
         self.take_events(&mut snapshot);
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let known = self.roster.ids();
+        // The roster knows servers by their names, and two may have the same.
+        let known: BTreeSet<Name> =
+            self.roster.ids().into_iter().chain(snapshot.servers.keys().cloned()).collect();
         learnt.retain(&known);
         self.gateway_accounts.retain(&known);
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -275,7 +287,9 @@ impl Gatherer {
         if plan.connections == Sweep::Off {
             return;
         }
-        let known = follow_up::Known { since: &self.since, own: &self.own };
+        let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (since, until) = (&self.since, &self.last_page_at);
+        let known = follow_up::Known { since, until, own: &self.own, owners };
         follow_up::run(&self.inbox, plan, snapshot, wanted, known).await;
         self.count_strangers(snapshot);
         self.denials.take(self.inbox.carrier().events(), &mut snapshot.coverage);
@@ -319,7 +333,7 @@ impl Gatherer {
             Sweep::Whole => {
                 let known = self.roster.ids();
                 self.last_page_at = self.since.clone();
-                self.last_page_at.retain(|id, _| known.contains(id));
+                self.last_page_at.retain(|id, _| known.contains(id) || snapshot.servers.contains_key(id));
                 let swept = fold.servers().filter_map(|(id, server)| Some((id.clone(), server.now?)));
                 self.last_page_at.extend(swept);
             }
@@ -349,9 +363,22 @@ impl Gatherer {
         snapshot.coverage.notes.push(format!("the gather was cut at its deadline{slow}"));
     }
 
-    fn note_own_connection(&mut self) {
+    fn note_own_connections(&mut self) {
+        for (server, connection) in self.inbox.carrier().owned() {
+            self.note_own(&server, connection);
+        }
+    }
+
+    /// Tells on which servers the agent's connections stand. A sweep of all connections finds them by itself.
+    fn place_own(&mut self, snapshot: &mut Snapshot) {
         let (server, connection) = self.inbox.carrier().own();
-        self.note_own(&server, connection);
+        let looks_over = (bounded(&server, NAME_BYTES), connection);
+        let beside = std::mem::take(&mut self.beside).into_iter().filter(|beside| *beside != looks_over);
+        for (server, _) in beside.chain([looks_over.clone()]) {
+            if let Some(server) = snapshot.servers.get_mut(&server) {
+                server.own += 1;
+            }
+        }
     }
 
     fn take_events(&mut self, snapshot: &mut Snapshot) {

@@ -258,6 +258,13 @@ impl Owners {
         }
     }
 
+    /// Whose a connection was when it was last listed.
+    pub(super) fn of(&self, server: &Name, cid: u64) -> Option<&Owner> {
+        let known = self.servers.get(server)?;
+        let at = known.connections.binary_search_by_key(&cid, |(cid, _)| *cid).ok()?;
+        known.owners.get(known.connections[at].1 as usize)
+    }
+
     /// Forgets servers that are gone.
     pub(super) fn retain(&mut self, is_known: impl Fn(&Name) -> bool) {
         self.servers.retain(|id, _| is_known(id));

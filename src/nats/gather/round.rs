@@ -54,7 +54,7 @@ impl Gatherer {
             true => accounts::choose(&mut self.accounts, plan, snapshot, &loaded, late),
             false => Vec::new(),
         };
-        let details = accounts::read(&self.inbox, plan, &self.lanes, due);
+        let details = accounts::read(&self.accounts, &self.inbox, plan, &self.lanes, due);
         let sweep = connections::Sweep {
             inbox: &self.inbox,
             plan,

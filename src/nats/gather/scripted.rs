@@ -362,3 +362,96 @@ async fn no_connection_is_listed_where_that_is_turned_off() {
     assert!(gaps.len() == 3 && gaps[0].reason.contains("turns it off"), "{gaps:?}");
     assert_eq!(snapshot.coverage.gaps(Endpoint::AccountStatz), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_silent_about_an_account_is_not_asked_for_the_next() {
+    let accounts: Vec<_> = (1..=20).map(|number| (key(number), -1, -1)).collect();
+    let (world, mut gatherer) = World::of(members(2, 3), &accounts);
+    world.change(0, |member| member.hides_details = true);
+    let started = Instant::now();
+    let snapshot = gatherer.sweep(&plan(1), rules()).await;
+    // It took the patience once, and the other one told all.
+    assert!(started.elapsed() < PATIENCE * 2, "{:?}", started.elapsed());
+    assert!(
+        snapshot.accounts.values().all(|account| matches!(account.limits, crate::snapshot::Limits::Jwt(_)))
+    );
+    let silent = format!("{}.ACCOUNTZ", Member::new(1).id);
+    assert_eq!(of(&world.take_asked(), &silent).len(), 1);
+    // In another epoch it is asked again.
+    world.change(0, |member| member.hides_details = false);
+    assert_eq!(gatherer.sweep(&plan(2), rules()).await.coverage.gaps(Endpoint::Accountz), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn accounts_are_read_only_for_checks_that_need_them() {
+    let (world, mut gatherer) = system(2, 3);
+    let requests = [Endpoint::Statsz, Endpoint::Varz, Endpoint::AccountStatz].into_iter().collect();
+    let snapshot = gatherer.sweep(&Plan { requests, ..plan(1) }, rules()).await;
+    let asked = world.take_asked();
+    assert_eq!((of(&asked, ".STATZ").len(), of(&asked, ".ACCOUNTZ").len()), (1, 0));
+    assert_eq!(snapshot.coverage.gaps(Endpoint::AccountStatz), []);
+    assert_eq!(snapshot.coverage.notes, [""; 0]);
+    let gaps = snapshot.coverage.gaps(Endpoint::Accountz);
+    assert!(gaps[0].reason.contains("no enabled check needs it"), "{gaps:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_busiest_of_a_server_that_decodes_jwts_are_asked_for_one_by_one_and_once() {
+    use crate::snapshot::{FollowUp, Order};
+    let id = Name::from(Member::new(1).id);
+    let of = |by| FollowUp::BusiestConnections { server: id.clone(), by };
+    let wanted = [of(Order::BytesTo), of(Order::Pending)];
+    for (version, asked) in [("2.15.1", (0, 2, 5)), ("2.12.0", (2, 0, 0))] {
+        let (world, mut gatherer) = system(1, 20);
+        world.change(0, |member| member.version = version);
+        let mut snapshot = gatherer.sweep(&plan(1), rules()).await;
+        world.take_asked();
+        gatherer.follow_up(&plan(1), &mut snapshot, &wanted).await;
+        assert_eq!(readings(&world), asked, "{version}");
+        for by in [Order::BytesTo, Order::Pending] {
+            let rows = &snapshot.follow_ups.busiest[&(id.clone(), by)];
+            assert_eq!(rows.len(), 5);
+            assert!(rows.iter().all(|row| &*row.user == "a" && *row.account == *key(1)), "{rows:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_refused_after_the_list_is_counted_in_the_next_epoch() {
+    let wanted = [crate::snapshot::FollowUp::ClosedConnections { server: Member::new(1).id.into() }];
+    let (world, mut gatherer) = system(1, 3);
+    world.change(0, |member| {
+        member.ended_as = |_| serde_json::json!({"reason": "Maximum Connections Exceeded"});
+    });
+    let mut rejected = Vec::new();
+    for (epoch, clock, ended) in [(1, 0, (20, -5)), (2, 60_000, (21, 30_000)), (3, 120_000, (23, 90_000))] {
+        world.change(0, |member| {
+            member.clock = clock;
+            member.ended.push(ended);
+        });
+        let mut snapshot = gatherer.sweep(&plan(epoch), rules()).await;
+        world.change(0, |member| {
+            member.clock = clock + 1_000;
+            member.ended.push((30 + epoch, clock + 500));
+        });
+        gatherer.follow_up(&plan(epoch), &mut snapshot, &wanted).await;
+        rejected.extend(snapshot.follow_ups.rejected.values().copied());
+    }
+    // In the first epoch it is not known since when.
+    assert_eq!(rejected, [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn own_connections_are_known_without_a_list() {
+    let (_, mut gatherer) = system(2, 3);
+    let (first, second) = (Member::new(1).id, Member::new(2).id);
+    for (epoch, connections) in [(1, Sweep::Flagged), (2, Sweep::Off), (3, Sweep::Whole)] {
+        gatherer.note_beside(&second, 77);
+        let snapshot = gatherer.sweep(&Plan { connections, ..plan(epoch) }, rules()).await;
+        let own = |id: &str| snapshot.servers[id].own;
+        assert_eq!((own(&first), own(&second)), (1, 1), "{connections:?}");
+    }
+    // It is gone.
+    let snapshot = gatherer.sweep(&Plan { connections: Sweep::Off, ..plan(4) }, rules()).await;
+    assert_eq!(snapshot.servers[&*second].own_connections(), 0);
+}

@@ -208,8 +208,14 @@ impl Carrier for World {
                 let (own, all) = (state.heavy[&member.id], state.heavy.values().sum());
                 state.most = (state.most.0.max(own), state.most.1.max(all));
             }
-            let latency =
-                member.latency + if endpoint == "STATSZ" { member.statsz_later } else { Duration::ZERO };
+            let lookups = match body["state"] == 1 && body["auth"] == true {
+                true if body["cid"].is_u64() => 1,
+                true => u32::try_from(member.ended.len()).unwrap(),
+                false => 0,
+            };
+            let latency = member.latency
+                + member.lookup * lookups
+                + if endpoint == "STATSZ" { member.statsz_later } else { Duration::ZERO };
             let message = (token, text, compressed && endpoint != "STATSZ");
             tokio::spawn(self.clone().deliver(message, latency, trouble, heavy.then_some(member.id)));
         }
@@ -296,6 +302,7 @@ impl State {
                 ("SERVER", "CONNZ") => ("CONNZ", member.connz(body, body["acc"].as_str())),
                 ("ACCOUNT", "CONNZ") => ("ACCOUNT CONNZ", member.connz(body, Some(to))),
                 ("ACCOUNT", "STATZ") => ("ACCOUNT STATZ", member.told("data", &self.statz(member, body)?)),
+                _ if member.hides_details => return None,
                 _ => ("ACCOUNTZ", member.told("data", &self.detail(body["account"].as_str().unwrap()))),
             };
             Some((member.clone(), endpoint, text))

@@ -11,8 +11,8 @@ use crate::nats::inbox::Inbox;
 use crate::snapshot::{Account, AccountDetails, AccountLimits, Answer, Endpoint, Limits, Snapshot};
 use crate::text::Name;
 use futures_util::StreamExt;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use told::Told;
 
 /// Accounts that are read again in one epoch: those near a limit or with an import that is not in effect, then those read
@@ -57,6 +57,28 @@ struct Described {
 #[derive(Debug, Default)]
 pub(super) struct AccountCache {
     described: HashMap<Name, Described>,
+    unanswered: Mutex<Unanswered>,
+}
+
+/// Who did not answer in an epoch, and is not asked again in it: a silent server takes all the patience each time, and
+/// who may not ask one may ask none.
+#[derive(Debug, Default)]
+struct Unanswered {
+    epoch: u64,
+    denied: bool,
+    silent: BTreeSet<Name>,
+}
+
+impl Unanswered {
+    fn note(&mut self, server: &Name, answer: &Answer) {
+        match answer {
+            Answer::Denied(_) => self.denied = true,
+            Answer::Silent => {
+                self.silent.insert(server.clone());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Whether an account's id is a public key, so that its limits are in a JWT.
@@ -83,6 +105,13 @@ pub(super) const fn wants_details(plan: &Plan) -> bool {
     plan.requests.contains(Endpoint::AccountDetails)
 }
 
+/// Whether accounts are read: their limits, or what they import and export, or which of them to sweep.
+pub(super) fn reads(plan: &Plan) -> bool {
+    plan.requests.contains(Endpoint::Accountz)
+        || wants_details(plan)
+        || plan.connections == super::Sweep::Flagged
+}
+
 /// Chooses the accounts that are read now. `loaded` tells where. In the `late` round only those are read that were not
 /// known before. An account of a configuration file has no limits to be read.
 pub(super) fn choose(
@@ -97,6 +126,9 @@ pub(super) fn choose(
         if !is_key(&account.id) {
             account.limits = if *account.id == *"$G" { Limits::None } else { Limits::NotVisible };
         }
+    }
+    if !reads(plan) {
+        return Due::new();
     }
     let details = wants_details(plan);
     let known =
@@ -116,7 +148,14 @@ pub(super) fn choose(
 }
 
 /// Reads them.
-pub(super) async fn read(inbox: &Inbox, plan: &Plan, lanes: &Lanes, due: Due) -> Vec<Read> {
+pub(super) async fn read(
+    cache: &AccountCache,
+    inbox: &Inbox,
+    plan: &Plan,
+    lanes: &Lanes,
+    due: Due,
+) -> Vec<Read> {
+    cache.begin(plan.epoch);
     let groups = due.into_iter().map(|accounts| async move {
         let mut read = Vec::with_capacity(accounts.len());
         for (account, servers, bytes) in accounts {
@@ -126,7 +165,7 @@ pub(super) async fn read(inbox: &Inbox, plan: &Plan, lanes: &Lanes, due: Due) ->
                 servers: Vec::new(),
                 tally: Tally::default(),
             };
-            one.ask(inbox, plan, lanes, &servers, bytes).await;
+            one.ask(cache, (inbox, plan, lanes), &servers, bytes).await;
             read.push(one);
         }
         read
@@ -168,6 +207,9 @@ pub(super) fn take(cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapsho
             account.name = described.name.clone().or_else(|| account.name.take());
             account.details = described.details.clone().filter(|_| details);
         }
+    }
+    if !reads(plan) {
+        return;
     }
     // Nothing was missed of a server that had nothing to tell.
     for server in snapshot.servers.keys() {
@@ -252,8 +294,22 @@ pub(super) fn near(account: &Account, limits: &AccountLimits) -> bool {
 
 impl Read {
     /// Asks server after server until one describes the account.
-    async fn ask(&mut self, inbox: &Inbox, plan: &Plan, lanes: &Lanes, servers: &[Name], bytes: u64) {
+    async fn ask(
+        &mut self,
+        cache: &AccountCache,
+        (inbox, plan, lanes): (&Inbox, &Plan, &Lanes),
+        servers: &[Name],
+        bytes: u64,
+    ) {
         for server in servers {
+            if let Some(answer) = cache.unanswered(server) {
+                self.told = Err(match &answer {
+                    Answer::Denied(_) => Missed::Denied.to_string(),
+                    _ => Missed::Silent.to_string(),
+                });
+                self.servers.push((server.clone(), answer));
+                continue;
+            }
             let Some(_pass) = lanes.enter(server, bytes, plan.deadline).await else {
                 self.told = Err(super::CUT.into());
                 self.servers.push((server.clone(), Answer::Partial(super::CUT.into())));
@@ -266,12 +322,15 @@ impl Read {
                 }
                 Err(why) => self.told = Err(why),
             }
+            if let Some((server, answer)) = self.servers.last() {
+                cache.lock().note(server, answer);
+            }
         }
     }
 
     async fn ask_server(&mut self, inbox: &Inbox, plan: &Plan, server: &Name) -> Result<Told, String> {
         let body = serde_json::json!({ "account": self.account });
-        let subject = format!("$SYS.REQ.SERVER.{server}.ACCOUNTZ");
+        let subject = subject(server);
         self.tally.request();
         let mut missed = |missed: Missed| {
             let why = missed.to_string();
@@ -295,7 +354,32 @@ impl Read {
     }
 }
 
+fn subject(server: &Name) -> String {
+    format!("$SYS.REQ.SERVER.{server}.ACCOUNTZ")
+}
+
 impl AccountCache {
+    fn lock(&self) -> MutexGuard<'_, Unanswered> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// In another epoch everybody is asked again.
+    fn begin(&self, epoch: u64) {
+        let mut unanswered = self.lock();
+        if unanswered.epoch != epoch {
+            *unanswered = Unanswered { epoch, ..Unanswered::default() };
+        }
+    }
+
+    /// How a server that is not asked again did.
+    fn unanswered(&self, server: &Name) -> Option<Answer> {
+        let unanswered = self.lock();
+        if unanswered.denied {
+            return Some(Answer::Denied(subject(server)));
+        }
+        unanswered.silent.contains(server).then_some(Answer::Silent)
+    }
+
     /// Keeps what was read of an account.
     fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, id: Name, told: Told) {
         let Told { name, limits, update_time, details, bytes } = told;
@@ -342,6 +426,23 @@ mod tests {
         let detail: AccountDetail =
             serde_json::from_value(serde_json::json!({ "exports": exports })).unwrap();
         AccountDetails::of(&detail, "SYS", ROWS)
+    }
+
+    #[test]
+    fn who_may_not_ask_one_server_asks_none_until_the_next_epoch() {
+        let cache = AccountCache::default();
+        cache.begin(1);
+        assert_eq!(cache.unanswered(&"A".into()), None);
+        cache.lock().note(&"A".into(), &Answer::Silent);
+        assert_eq!(cache.unanswered(&"A".into()), Some(Answer::Silent));
+        assert_eq!(cache.unanswered(&"B".into()), None);
+        cache.lock().note(&"A".into(), &Answer::Denied(subject(&"A".into())));
+        assert_eq!(cache.unanswered(&"B".into()), Some(Answer::Denied("$SYS.REQ.SERVER.B.ACCOUNTZ".into())));
+        // The late round is of the same epoch.
+        cache.begin(1);
+        assert!(cache.unanswered(&"B".into()).is_some());
+        cache.begin(2);
+        assert_eq!(cache.unanswered(&"B".into()), None);
     }
 
     #[test]

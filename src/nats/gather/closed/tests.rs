@@ -2,9 +2,11 @@
 
 use super::wholeness;
 use crate::nats::gather::members::Member;
-use crate::nats::gather::world::{PATIENCE, Trouble, World, plan, rules};
+use crate::nats::gather::world::{Asked, PATIENCE, Trouble, World, key, plan, rules};
 use crate::nats::gather::{Gatherer, Plan, Sweep};
 use crate::snapshot::{Answer, Closed, Endpoint, Snapshot};
+use serde_json::{Value, json};
+use std::time::Duration;
 
 const N1: usize = 0;
 
@@ -101,8 +103,9 @@ async fn many_are_read_page_by_page_and_too_many_are_a_lower_bound() {
 #[test]
 fn what_had_no_room_is_missing() {
     let whole = Closed { at_least: true, ..Closed::default() };
-    assert_eq!(wholeness(&whole, true), Answer::Complete);
-    assert!(matches!(wholeness(&Closed { ungrouped: 1, ..whole }, true), Answer::Partial(_)));
+    assert_eq!(wholeness(&whole, true, 0), Answer::Complete);
+    assert!(matches!(wholeness(&whole, true, 1), Answer::Partial(_)));
+    assert!(matches!(wholeness(&Closed { ungrouped: 1, ..whole }, true, 0), Answer::Partial(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,4 +163,127 @@ async fn a_server_has_one_heavy_request_also_beside_its_sweep() {
     }
     let (own, all) = world.most_heavy();
     assert!(own == 1 && all > 8, "{own} {all}");
+}
+
+/// Looks at a system of operators: some account is a public key.
+async fn sweep_operators(gatherer: &mut Gatherer, epoch: u64) -> Snapshot {
+    let requests = [Endpoint::Statsz, Endpoint::Varz, Endpoint::Closed, Endpoint::AccountStatz].into_iter();
+    gatherer
+        .sweep(&Plan { requests: requests.collect(), accounts: true, ..only_closed(epoch) }, rules())
+        .await
+}
+
+fn operators() -> (World, Gatherer) {
+    World::of(vec![Member::new(1)], &[(key(1), -1, -1)])
+}
+
+fn user_key(number: u8) -> String {
+    nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::User, [number; 32]).unwrap().public_key()
+}
+
+fn user_jwt(number: u8, name: &str) -> String {
+    let claims =
+        json!({"sub": user_key(number), "iss": key(7), "name": name, "nats": {"issuer_account": key(1)}});
+    format!("e30.{}.c2ln", data_encoding::BASE64URL_NOPAD.encode(claims.to_string().as_bytes()))
+}
+
+/// Up to 29 with a JWT, then bearers of another account without one, then those that never logged in.
+fn by_key(cid: u64) -> Value {
+    match cid {
+        0..30 => json!({"jwt": user_jwt(1, "worker"), "issuer_key": key(7), "account": key(1),
+            "authorized_user": user_key(1)}),
+        30..40 => json!({"issuer_key": key(8), "account": key(2), "authorized_user": user_key(2)}),
+        40..50 => json!({"jwt": user_jwt(3, "expired"), "reason": "Authentication Failure", "account": "",
+            "authorized_user": ""}),
+        50..60 => json!({"jwt": user_jwt(1, "worker"), "reason": "Maximum Account Connections Exceeded",
+            "account": key(1), "authorized_user": ""}),
+        60..70 => json!({"kind": "Leafnode", "account": key(3), "authorized_user": ""}),
+        _ => json!({"reason": "Client Closed", "issuer_key": key(9), "account": key(4)}),
+    }
+}
+
+/// The ids of single ones that were asked for, and whether all pages were asked for without users.
+fn singles(asked: &[Asked]) -> (Vec<u64>, bool) {
+    let closed: Vec<&Asked> = asked.iter().filter(|asked| asked.body["state"] == 1).collect();
+    let mut pages = closed.iter().filter(|asked| asked.body["sort"] == "stop");
+    let cids = closed.iter().filter_map(|asked| asked.body["cid"].as_u64()).collect();
+    (cids, pages.all(|page| page.body["auth"] == false))
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_system_of_operators_keys_tell_whose_they_were_and_few_are_asked_for() {
+    let (world, mut gatherer) = operators();
+    world.change(N1, |member| member.ended_as = by_key);
+    sweep_operators(&mut gatherer, 1).await;
+    passes(&world, 60_000, [20, 21, 30, 31, 32, 40, 50, 60, 70].map(|cid| (cid, cid as i64)));
+    let snapshot = sweep_operators(&mut gatherer, 2).await;
+    assert_eq!((singles(&world.take_asked()), answer(&snapshot)), ((vec![60, 32], true), &Answer::Complete));
+    let group = |account: Option<String>, reason: &str| {
+        let mut groups = of(&snapshot).groups.iter();
+        let wanted = |group: &&crate::snapshot::ClosedGroup| {
+            group.account.as_deref() == account.as_deref() && *group.reason == *reason
+        };
+        let group = groups.find(wanted).unwrap_or_else(|| panic!("{reason}: {:?}", of(&snapshot).groups));
+        let users = group.newest.iter().map(|row| row.user.to_string()).collect::<Vec<_>>();
+        (group.count(), users)
+    };
+    let worker = || "worker".to_owned();
+    assert_eq!(group(Some(key(1)), "Read Error"), (2, vec![worker(), worker()]));
+    let hidden = || "[hidden]".to_owned();
+    assert_eq!(group(Some(key(2)), "Read Error"), (3, vec![user_key(2), hidden(), hidden()]));
+    assert_eq!(group(None, "Authentication Failure"), (1, vec!["expired".into()]));
+    assert_eq!(group(Some(key(1)), "Maximum Account Connections Exceeded"), (1, vec![worker()]));
+    assert_eq!(group(Some(key(3)), "Read Error").0, 1);
+    assert_eq!((of(&snapshot).groups.len(), of(&snapshot).reasons["Client Closed"]), (5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_ups_that_take_long_are_not_begun_again_soon() {
+    let (world, mut gatherer) = operators();
+    // Each is an account of its own, which was deleted.
+    world.change(N1, |member| {
+        member.ended_as = |cid| json!({"issuer_key": format!("K{cid}"), "account": key(cid as u8)});
+        member.lookup = Duration::from_millis(1_900);
+    });
+    sweep_operators(&mut gatherer, 1).await;
+    let mut asked = Vec::new();
+    for epoch in 2..=8 {
+        let now = (epoch as i64 - 1) * 60_000;
+        passes(&world, now, (0..3).map(|i| (epoch * 10 + i, now - 1_000)));
+        world.take_asked();
+        let started = tokio::time::Instant::now();
+        let snapshot = sweep_operators(&mut gatherer, epoch).await;
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        assert_eq!(of(&snapshot).reasons["Read Error"], 3);
+        assert!(matches!(answer(&snapshot), Answer::Partial(_)), "{:?}", answer(&snapshot));
+        asked.push(singles(&world.take_asked()).0.len());
+        tokio::time::advance(Duration::from_secs(60) - started.elapsed()).await;
+    }
+    assert_eq!(asked, [1, 0, 0, 0, 0, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_looks_up_nothing_is_asked_with_users() {
+    let (world, mut gatherer) = operators();
+    world.change(N1, |member| member.version = "2.10.29");
+    sweep_operators(&mut gatherer, 1).await;
+    passes(&world, 60_000, [(20, 1_000)]);
+    let snapshot = sweep_operators(&mut gatherer, 2).await;
+    assert_eq!(of(&snapshot).groups[0].account.as_deref(), Some("APP"));
+    assert_eq!(singles(&world.take_asked()), (vec![], false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_servers_with_one_name_none_is_forgotten() {
+    let (mut second, first) = (Member::new(2), Member::new(1));
+    second.name.clone_from(&first.name);
+    let (world, mut gatherer) = World::of(vec![first, second], &[]);
+    sweep(&mut gatherer, 1).await;
+    for number in [0, 1] {
+        world.change(number, |member| (member.clock, member.ended) = (60_000, vec![(20, 1_000)]));
+    }
+    let snapshot = sweep(&mut gatherer, 2).await;
+    let counts: Vec<u64> =
+        snapshot.servers.values().map(|server| server.closed.as_ref().unwrap().count()).collect();
+    assert_eq!(counts, [1, 1]);
 }

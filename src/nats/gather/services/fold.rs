@@ -175,6 +175,8 @@ impl Pages<'_> {
     ) -> Result<(u64, u64), Answer> {
         let (id, name) = self.server;
         let options = ConnzOptions {
+            // Whose they are is known: the account is asked for.
+            auth: false,
             subscriptions: true,
             acc: Some(self.account.to_string()),
             filter_subject: Some(format!("{PING}*.*")),
