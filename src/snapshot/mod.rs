@@ -48,7 +48,7 @@ pub use follow_up::{
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
 pub use interest::Interest;
-pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
+pub use links::{Gateway, Gateways, INTEREST_ONLY, Leaf, Route, gateways, leafs, routes};
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
