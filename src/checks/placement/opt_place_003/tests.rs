@@ -187,6 +187,17 @@ fn the_last_hour_counts() {
 }
 
 #[test]
+fn of_a_step_that_begins_before_the_hour_a_part_counts() {
+    let epochs = [(0, 1, 0), (3000, 100, 50), (6000, 110, 50)]
+        .map(|(second, bytes, gateway)| epoch(second, 1, [(bytes * MIB, gateway * MIB), (0, 0)], 0));
+    let judgement = judge_last::<Check>(&epochs);
+    let evidence = &only(&judgement).1.evidence;
+    // A fifth of 99 MiB, and 10.
+    assert_eq!((&evidence["bytes"], &evidence["over_seconds"]), (&json!((298 * MIB) / 10), &json!(3600)));
+    assert_eq!(evidence["gateway_bytes"], 10 * MIB);
+}
+
+#[test]
 fn a_silent_server_makes_it_unknown() {
     let before = epoch(0, 1, [(0, MIB), (0, 0)], 0);
     let mut now = epoch(60, 1, [(10 * MIB, 9 * MIB), (0, 0)], 0);
