@@ -48,6 +48,10 @@ pub struct Judgement {
     unknown: Vec<(Entity, String, bool)>,
     /// Entities the rule could not judge yet.
     not_yet: Vec<(Entity, String)>,
+    /// Entities that the rule saw to be clear.
+    clear: Vec<Entity>,
+    /// Why nothing can be said of entities that the rule did not name.
+    others: Option<String>,
     /// What fires and is not named: the first entity, and how many.
     unnamed: Option<(Entity, u64)>,
     /// Missing answers that this check needed.
@@ -88,7 +92,15 @@ impl Judgement {
         {
             return Standing::Unknown(unnamed(*count));
         }
-        self.gap(entity).map_or(Standing::Clear, |gap| Standing::Unknown(gap.reason.clone()))
+        if let Some(gap) = self.gap(entity) {
+            return Standing::Unknown(gap.reason.clone());
+        }
+        match &self.others {
+            Some(reason) if !self.clear.iter().any(|other| same(other, entity)) => {
+                Standing::Unknown(reason.clone())
+            }
+            _ => Standing::Clear,
+        }
     }
 
     fn gap(&self, entity: &Entity) -> Option<&Gap> {
@@ -111,6 +123,7 @@ impl Judgement {
         }
         let mut rows: Vec<_> =
             self.unknown.iter().map(|(entity, reason, _)| row(Name::from(entity.label()), reason)).collect();
+        rows.extend(self.others.iter().map(|reason| row(Name::from("*"), reason)));
         rows.extend(self.unnamed.iter().map(|(_, count)| row(Name::from("*"), &unnamed(*count))));
         for gap in &self.gaps {
             // Of a server that is not judged nothing is missing.
@@ -219,6 +232,8 @@ pub fn evaluate(
         firing: Vec::new(),
         unknown: Vec::new(),
         not_yet: Vec::new(),
+        clear: Vec::new(),
+        others: None,
         unnamed: None,
         gaps,
         nothing: None,
@@ -253,6 +268,8 @@ pub fn evaluate(
         match outcome {
             Outcome::Unknown { reason, holds } => judgement.unknown.push((entity, reason, holds)),
             Outcome::NotYet(reason) => judgement.not_yet.push((entity, reason)),
+            Outcome::Clear => judgement.clear.push(entity),
+            Outcome::OthersUnknown(reason) => judgement.others = Some(reason),
             Outcome::Unnamed(count) => judgement.leave_unnamed(entity, count),
             Outcome::Firing(firing) => match judgement.gap(&entity) {
                 // Its row in the summary is that of the gap.

@@ -308,6 +308,10 @@ pub enum Outcome {
     },
     /// It cannot be said yet, and nobody need be told, but who waits for the end of an earlier finding.
     NotYet(String),
+    /// The bad state was seen not to be there, which needs saying only beside [`Self::OthersUnknown`].
+    Clear,
+    /// Of every entity of the type that no verdict names it cannot be said, and why.
+    OthersUnknown(String),
     /// So many fire, this one and others behind it, and are not named: see [`super::Rule::MOST`].
     Unnamed(u64),
 }
@@ -352,6 +356,16 @@ impl Verdict {
     /// A verdict that cannot be given yet, which is worth telling only of an earlier finding.
     pub fn not_yet(entity: Entity, reason: impl Into<String>) -> Self {
         Self { entity, outcome: Outcome::NotYet(reason.into()) }
+    }
+
+    /// A verdict that the bad state is not there, beside [`Self::others_unknown`].
+    pub const fn clear(entity: Entity) -> Self {
+        Self { entity, outcome: Outcome::Clear }
+    }
+
+    /// Of what no other verdict names nothing can be said. The entity is one of their type that stands for all.
+    pub fn others_unknown(all: Entity, reason: impl Into<String>) -> Self {
+        Self { entity: all, outcome: Outcome::OthersUnknown(reason.into()) }
     }
 
     /// Of what fires, so many are not named, of which this is the first.

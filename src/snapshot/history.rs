@@ -6,10 +6,13 @@ use super::series::Followed;
 use super::{Account, Boot, Series, Snapshot, Track};
 use crate::text::Name;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// Epochs that are remembered.
 const WINDOW: usize = 10;
+
+/// For how long a server that does not answer keeps its samples.
+const MISSING: Duration = Duration::hours(1);
 
 /// Fewest samples from which a trend is told: with three, two intervals can be compared.
 const STEADY_SAMPLES: usize = 3;
@@ -38,11 +41,12 @@ pub struct Trend {
     pub steady_connections_per_second: Option<f64>,
 }
 
-/// The last epochs of every account and server, by id and by name. Entities that an epoch could not see whole keep
+/// The last epochs of every account and of every boot of a server. Entities that an epoch could not see whole keep
 /// what they had.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     accounts: HashMap<Name, VecDeque<Sample>>,
+    /// By the server's id, which is new at every boot.
     servers: HashMap<Name, VecDeque<Sample>>,
     followed: Followed,
     boots: Boots,
@@ -123,14 +127,16 @@ impl History {
                 );
             }
         }
-        if snapshot.coverage.missing.is_empty() {
-            self.servers.retain(|name, _| snapshot.server_named(name).is_some());
-        }
+        // A boot that is missing may be over.
+        let is_recent = |samples: &VecDeque<Sample>| {
+            !snapshot.coverage.missing.is_empty() && samples.back().is_some_and(|last| at - last.at < MISSING)
+        };
+        self.servers.retain(|id, samples| snapshot.servers.contains_key(id) || is_recent(samples));
         for server in snapshot.servers.values() {
             if let Some(vars) = &server.vars {
                 remember(
                     &mut self.servers,
-                    &server.name,
+                    &server.id,
                     Sample { at, connections: vars.connections, subscriptions: 0 },
                 );
             }
@@ -142,9 +148,9 @@ impl History {
         trend(self.accounts.get(id)?, now)
     }
 
-    /// How a server's connections grew, with its present sample included.
-    pub fn server(&self, name: &Name, now: Sample) -> Option<Trend> {
-        trend(self.servers.get(name)?, now)
+    /// How the connections of a boot of a server grew, by the server's id, with its present sample included.
+    pub fn server(&self, id: &Name, now: Sample) -> Option<Trend> {
+        trend(self.servers.get(id)?, now)
     }
 }
 
@@ -197,6 +203,29 @@ mod tests {
         let mut samples: VecDeque<_> = values.iter().zip(0..).map(|(v, i)| sample(i * 10, *v)).collect();
         let now = samples.pop_back().unwrap();
         trend(&samples, now)
+    }
+
+    #[test]
+    fn growth_is_of_one_boot_and_of_one_server_of_a_name() {
+        use crate::snapshot::Server;
+        use crate::snapshot::build::System;
+        let epoch = |second: i64, id: &str, connections: u64| {
+            let mut snapshot =
+                System::of(1).at(second).vars("n1", |vars| vars.connections = connections).done();
+            let server = snapshot.servers.pop_first().unwrap().1;
+            snapshot.servers.insert(id.into(), Server { id: id.into(), ..server });
+            snapshot
+        };
+        let mut history = History::default();
+        history.push(&epoch(0, "A", 10));
+        history.push(&epoch(10, "B", 400));
+        assert_eq!(history.server(&"B".into(), sample(20, 420)).unwrap().connections, 20);
+        assert_eq!(history.server(&"A".into(), sample(20, 420)), None, "nobody is missing");
+        let missing = |second| System::of(1).gone("n1").at(second).done();
+        history.push(&missing(3609));
+        assert!(history.server(&"B".into(), sample(3609, 420)).is_some());
+        history.push(&missing(3610));
+        assert_eq!(history.server(&"B".into(), sample(3610, 420)), None);
     }
 
     #[test]

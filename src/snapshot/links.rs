@@ -1,7 +1,8 @@
 //! What connects a server with others: routes, gateways and leafnodes.
 
+use super::Version;
 use crate::text::{NAME_BYTES, Name, bounded};
-use crate::wire::gatewayz::{Gatewayz, RemoteGateway};
+use crate::wire::gatewayz::{GatewayAccount, Gatewayz, RemoteGateway};
 use crate::wire::leafz::Leafz;
 use crate::wire::routez::Routez;
 use crate::wire::time::duration;
@@ -79,6 +80,9 @@ pub struct Gateway {
     pub optimistic_in_all: u64,
 }
 
+/// From this version on a server wants to be sent only what it has asked for, for every account (server source).
+pub const INTEREST_ONLY: Version = Version(2, 9, 0);
+
 /// Accounts in optimistic mode that are kept of a gateway.
 const OPTIMISTIC: usize = 1000;
 
@@ -95,7 +99,7 @@ pub fn gateways(gatewayz: &Gatewayz) -> Gateways {
 
 fn outbound_of(gateway: &RemoteGateway) -> Gateway {
     let accounts = || gateway.accounts.iter().flatten();
-    let optimistic = || accounts().filter(|account| account.interest_mode == "Optimistic");
+    let optimistic = || accounts().filter(|account| is_optimistic(account));
     let connection = gateway.connection.clone().unwrap_or_default();
     Gateway {
         peer: bounded(&connection.name, NAME_BYTES),
@@ -105,6 +109,13 @@ fn outbound_of(gateway: &RemoteGateway) -> Gateway {
         optimistic: first(optimistic().map(|account| account.name.as_str())),
         optimistic_in_all: optimistic().count() as u64,
     }
+}
+
+/// An entry without any number is most often of an account that the remote cluster does not have: a server tells no difference
+/// to one that has been told of no subject yet, or no longer is.
+fn is_optimistic(account: &GatewayAccount) -> bool {
+    let knows = [account.no_interest_count, account.num_subs, account.num_queue_subs];
+    account.interest_mode == "Optimistic" && knows.into_iter().any(|count| count != 0)
 }
 
 /// The first of them by name: the server lists accounts in another order each time.
@@ -166,6 +177,27 @@ fn measured(rtt: &str) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::wire::routez::RouteInfo;
+
+    #[test]
+    fn an_account_that_the_remote_cluster_does_not_have_is_not_optimistic() {
+        let account = |name: &str, mode: &str, numbers: [i64; 3]| GatewayAccount {
+            name: name.into(),
+            interest_mode: mode.into(),
+            no_interest_count: numbers[0],
+            num_subs: numbers[1],
+            num_queue_subs: numbers[2],
+        };
+        let accounts = vec![
+            account("GONE", "Optimistic", [0, 0, 0]),
+            account("C", "Optimistic", [1, 0, 0]),
+            account("A", "Optimistic", [0, 1, 0]),
+            account("B", "Optimistic", [0, 1, 1]),
+            account("FINE", "Interest-Only", [0, 7, 1]),
+        ];
+        let gateway = outbound_of(&RemoteGateway { accounts: Some(accounts), ..RemoteGateway::default() });
+        let names: Vec<&str> = gateway.optimistic.iter().map(|name| &**name).collect();
+        assert_eq!((names, gateway.optimistic_in_all), (vec!["A", "B", "C"], 3));
+    }
 
     #[test]
     fn a_pool_is_one_route() {

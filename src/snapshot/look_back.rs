@@ -9,6 +9,9 @@ use time::OffsetDateTime;
 /// Users that are remembered, at most: 0.2 KB each. Those that were met first stay while they are connected.
 const USERS: usize = 50_000;
 
+/// Accounts that are remembered although no epoch lists all of them: 0.1 KB each.
+const ACCOUNTS: usize = 200_000;
+
 /// What enabled checks want to be remembered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LookBack {
@@ -41,11 +44,12 @@ pub struct Quiet {
 struct Activity {
     first_seen: OffsetDateTime,
     last_active: Option<OffsetDateTime>,
-    /// Bytes that all servers counted in the last epoch in which they all answered.
+    /// Bytes that all servers counted in the last whole epoch.
     bytes: Option<u64>,
 }
 
-/// When accounts were active: those that the last whole epoch showed.
+/// When accounts were active: those that the last whole epoch showed. An epoch is whole if every server told all accounts that
+/// it has, whether or not they have clients.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Accounts {
     accounts: HashMap<Name, Activity>,
@@ -59,11 +63,15 @@ impl Accounts {
     pub(super) fn push(&mut self, snapshot: &Snapshot) {
         let at = snapshot.taken_at;
         // The bytes of a server that is silent are missing, and would look like new ones when it is back.
-        let whole = snapshot.coverage.gaps(Endpoint::AccountStatz).is_empty();
+        let coverage = &snapshot.coverage;
+        let whole = !coverage.used_accounts_only && coverage.gaps(Endpoint::AccountStatz).is_empty();
         if whole {
             self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));
         }
         for account in snapshot.accounts.values() {
+            if !whole && self.accounts.len() >= ACCOUNTS && !self.accounts.contains_key(&account.id) {
+                continue;
+            }
             let activity = self.accounts.entry(account.id.clone()).or_insert(Activity {
                 first_seen: at,
                 last_active: None,
@@ -82,10 +90,14 @@ impl Accounts {
 
     pub(super) fn quiet(&self, account: &Account, now: OffsetDateTime) -> Option<Quiet> {
         let Activity { first_seen, last_active, bytes } = self.accounts.get(&account.id)?;
-        if is_connected(account) || bytes.is_none_or(|bytes| account.bytes > bytes) {
+        if is_connected(account) || bytes.is_some_and(|bytes| account.bytes > bytes) {
             return None;
         }
-        let since = last_active.map_or(*first_seen, |at| at.max(*first_seen));
+        let since = match bytes {
+            Some(_) => last_active.map_or(*first_seen, |at| at.max(*first_seen)),
+            // Its bytes are told for the first time: what it did before is not known.
+            None => now,
+        };
         let seconds = u64::try_from((now - since).whole_seconds()).unwrap_or(0);
         Some(Quiet { first_seen: *first_seen, last_active: *last_active, seconds })
     }
@@ -106,14 +118,20 @@ pub struct Gone<'a> {
     pub absent_since: Option<OffsetDateTime>,
     /// Connections that it had when it was last seen.
     pub connections: u64,
+    /// For how long it was seen connected without a break, the longest time.
+    pub connected: Duration,
 }
 
 #[derive(Debug, Clone)]
 struct Seen {
     name: Option<Name>,
+    /// The first epoch of the last time without a break.
+    since: OffsetDateTime,
     last: OffsetDateTime,
     absent_since: Option<OffsetDateTime>,
     connections: u32,
+    /// Seconds of the longest time without a break.
+    longest: u32,
 }
 
 /// Who was connected. Users of the system account are the tools that watch, and labels that stand for many are nobody.
@@ -133,8 +151,12 @@ impl Users {
             users.retain(|id, seen| {
                 let user = fold.and_then(|fold| fold.users.get(id)).filter(|user| user.connections() > 0);
                 if let Some(user) = user {
+                    if seen.absent_since.take().is_some() {
+                        seen.since = at;
+                    }
                     seen.last = at;
-                    seen.absent_since = None;
+                    let seconds = u32::try_from((at - seen.since).whole_seconds()).unwrap_or(0);
+                    seen.longest = seen.longest.max(seconds);
                     seen.connections = u32::try_from(user.connections()).unwrap_or(u32::MAX);
                     seen.name = seen.name.take().or_else(|| shared(user.name()));
                 } else if whole {
@@ -158,9 +180,11 @@ impl Users {
                 }
                 let seen = Seen {
                     name: shared(user.name()),
+                    since: at,
                     last: at,
                     absent_since: None,
                     connections: u32::try_from(user.connections()).unwrap_or(u32::MAX),
+                    longest: 0,
                 };
                 self.accounts.entry(account.id.clone()).or_default().insert(Name::from(id), seen);
                 self.count += 1;
@@ -182,6 +206,7 @@ impl Users {
                 last_seen: seen.last,
                 absent_since: seen.absent_since,
                 connections: seen.connections.into(),
+                connected: Duration::from_secs(seen.longest.into()),
             }));
         }
         all.sort_unstable_by(|a, b| (a.account, a.user).cmp(&(b.account, b.user)));
@@ -227,6 +252,24 @@ mod tests {
         assert_eq!(names(&users, &with(9000, &[])), ["a", "b"]);
         users.push(&with(181 + 3600, &[]), HOUR);
         assert_eq!(names(&users, &with(9000, &[])), ["b"]);
+    }
+
+    #[test]
+    fn the_longest_time_without_a_break_counts() {
+        let mut users = Users::default();
+        let gap = |second| System::of(2).silent("n2", Endpoint::Connz).at(second).done();
+        let connected = |users: &Users| users.gone(&with(9000, &[]))[0].connected.as_secs();
+        users.push(&with(0, &["a"]), HOUR);
+        assert_eq!(connected(&users), 0);
+        users.push(&gap(60), HOUR);
+        users.push(&with(120, &["a"]), HOUR);
+        assert_eq!(connected(&users), 120, "nobody saw it absent");
+        users.push(&with(180, &[]), HOUR);
+        users.push(&with(240, &["a"]), HOUR);
+        users.push(&with(300, &["a"]), HOUR);
+        assert_eq!(connected(&users), 120);
+        users.push(&with(400, &["a"]), HOUR);
+        assert_eq!(connected(&users), 160);
     }
 
     #[test]
@@ -283,5 +326,28 @@ mod tests {
         assert_eq!(quiet(&accounts, &bytes(240, 0)), Some((Some(at(210)), 30)));
         accounts.push(&System::of(2).at(300).done());
         assert_eq!(quiet(&accounts, &bytes(360, 0)), None);
+    }
+
+    /// An epoch in which servers told only accounts that have clients.
+    fn used(mut snapshot: Snapshot) -> Snapshot {
+        snapshot.coverage.used_accounts_only = true;
+        snapshot
+    }
+
+    #[test]
+    fn an_account_that_is_not_listed_for_want_of_clients_is_not_forgotten() {
+        let mut accounts = Accounts::default();
+        accounts.push(&bytes(0, 7));
+        accounts.push(&used(System::of(2).at(60).done()));
+        accounts.push(&used(bytes(90, 2)));
+        assert_eq!(quiet(&accounts, &bytes(120, 7)), Some((None, 120)));
+        assert_eq!(quiet(&accounts, &bytes(120, 8)), None);
+    }
+
+    #[test]
+    fn nothing_is_known_of_the_time_before_the_first_whole_epoch() {
+        let mut accounts = Accounts::default();
+        accounts.push(&used(bytes(0, 7)));
+        assert_eq!(quiet(&accounts, &bytes(9000, 7)), Some((None, 0)));
     }
 }

@@ -51,11 +51,11 @@ pub use follow_up::{
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
 pub use interest::Interest;
-pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
+pub use links::{Gateway, Gateways, INTEREST_ONLY, Leaf, Route, gateways, leafs, routes};
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
-pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link};
+pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, WINDOW as SERIES_WINDOW, gateway_link};
 pub use server::{Server, Version};
 pub use services::{Library, Service, ServiceConnection, Services, service_of};
 pub use subject::{covers, overlaps};

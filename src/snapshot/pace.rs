@@ -19,3 +19,15 @@ pub struct Pace {
     /// Epochs in a row that were cut at their deadline or followed by some that were left out, this one included.
     pub overruns: u64,
 }
+
+/// Epochs that may be missing in a row, in lengths of one.
+const IN_A_ROW: u32 = 3;
+
+impl Pace {
+    /// Whether so long a time since an earlier epoch means that the agent did not look in between: it was suspended, or another
+    /// one was at it. Where epochs take longer than they should, their own time counts.
+    pub fn breaks(&self, since: time::Duration) -> bool {
+        let step = self.interval.max(self.previous_took.unwrap_or_default());
+        !self.interval.is_zero() && since > step.saturating_mul(IN_A_ROW)
+    }
+}

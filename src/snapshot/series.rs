@@ -2,12 +2,16 @@
 
 use super::{Account, Answer, Endpoint, Server, Snapshot};
 use crate::text::Name;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 use time::OffsetDateTime;
 
 /// How far back series reach.
-pub(super) const WINDOW: Duration = Duration::from_secs(3600);
+pub const WINDOW: Duration = Duration::from_secs(3600);
+
+/// Tracks that are kept of one account: each server that is started anew or silent makes another set of servers that tell, and
+/// a rolling restart of many makes many.
+const SETS: usize = 6;
 
 /// A number that is followed. Each is kept only while an enabled check declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +26,8 @@ pub enum Series {
     ServerStarts,
     /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account, in a
     /// system with gateways. What stands for the boot is the set of servers that told it, so that a server that is started
-    /// anew, or no longer lists the account, begins another track.
+    /// anew, or no longer lists the account, begins another track. An epoch in which servers were asked only for accounts with
+    /// clients has no value: another set would tell each time.
     AccountBytes,
     /// Those of them that went through gateways (2.11), by account and in the same way.
     AccountGatewayBytes,
@@ -35,7 +40,8 @@ pub enum Series {
 /// How values of a series belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A level. One that was not seen in an epoch begins anew, and so does one of a server that was started anew.
+    /// A level. One that was not seen in an epoch begins anew, and so does one of a server that was started anew, or after a
+    /// time in which there were no epochs.
     Gauge,
     /// A count since a server's start. It is compared only with earlier values of the same boot, and stays while its server
     /// is silent.
@@ -86,6 +92,15 @@ impl Series {
         }
     }
 
+    const fn is_of_accounts(self) -> bool {
+        matches!(self, Self::AccountBytes | Self::AccountGatewayBytes)
+    }
+
+    /// Whether the highest value of the window outlives the thinning.
+    const fn keeps_highest(self) -> bool {
+        matches!(self, Self::ServerConnections | Self::ServerCpu)
+    }
+
     /// The values of an epoch.
     pub fn readings(self, snapshot: &Snapshot) -> Vec<Reading> {
         let servers = |value: fn(&Server) -> Option<u64>| {
@@ -120,18 +135,29 @@ impl Series {
 /// What an account sends and receives is worth following only where there are gateways. It is followed before any of it went
 /// through one: what crosses first counts as well.
 fn accounts(snapshot: &Snapshot, value: fn(&Account) -> u64) -> Vec<Reading> {
-    let mut vars = snapshot.servers.values().filter_map(|server| server.vars.as_ref());
-    let mut accounts = snapshot.accounts.values();
-    if vars.all(|vars| vars.gateways.is_none()) && accounts.all(|account| account.traffic.is_empty()) {
+    if !tells_accounts(snapshot) {
         return Vec::new();
     }
     let followed = snapshot.accounts.values().filter(|account| account.bytes > 0);
     let read = |account: &Account| Reading {
         key: account.id.clone(),
-        boot: Name::from(format!("{:016x}", account.told_by)),
+        boot: set(account.told_by),
         value: value(account),
     };
     followed.map(read).collect()
+}
+
+/// What stands for the boot of an account.
+fn set(told_by: u64) -> Name {
+    Name::from(format!("{told_by:016x}"))
+}
+
+fn tells_accounts(snapshot: &Snapshot) -> bool {
+    let mut vars = snapshot.servers.values().filter_map(|server| server.vars.as_ref());
+    let mut accounts = snapshot.accounts.values();
+    let has_gateways =
+        vars.any(|vars| vars.gateways.is_some()) || accounts.any(|account| !account.traffic.is_empty());
+    has_gateways && !snapshot.coverage.used_accounts_only
 }
 
 /// The key of a server's gateway to a remote cluster. No name of a server or a cluster has a line break.
@@ -190,10 +216,38 @@ impl Track {
     }
 }
 
+type Tracks = BTreeMap<(Name, Name), Vec<Point>>;
+
 /// The series that are followed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Followed {
-    series: BTreeMap<Series, BTreeMap<(Name, Name), Vec<Point>>>,
+    series: BTreeMap<Series, Tracks>,
+    unused: Unused,
+}
+
+/// The accounts without any traffic, and who told so, of the last epoch with values. Their first bytes grow from there, and
+/// until then they need no track.
+#[derive(Debug, Clone, Default)]
+struct Unused {
+    at: Option<OffsetDateTime>,
+    told_by: HashMap<Name, u64>,
+}
+
+impl Unused {
+    fn push(&mut self, snapshot: &Snapshot) {
+        if tells_accounts(snapshot) {
+            self.at = Some(snapshot.taken_at);
+            let unused = snapshot.accounts.values().filter(|account| account.bytes == 0);
+            self.told_by = unused.map(|account| (account.id.clone(), account.told_by)).collect();
+        }
+    }
+
+    /// The point before the first one of a track.
+    fn before(&self, (account, boot): &(Name, Name), now: OffsetDateTime) -> Option<Point> {
+        let at = self.at.filter(|at| now - *at < WINDOW)?;
+        let told_by = self.told_by.get(account)?;
+        (*boot == set(*told_by)).then_some(Point { at, value: 0 })
+    }
 }
 
 impl Followed {
@@ -203,17 +257,22 @@ impl Followed {
         for series in wanted {
             self.series.entry(*series).or_default();
         }
+        if !wanted.iter().any(|series| series.is_of_accounts()) {
+            self.unused = Unused::default();
+        }
     }
 
     pub(super) fn push(&mut self, snapshot: &Snapshot) {
         let at = snapshot.taken_at;
-        for (series, tracks) in &mut self.series {
+        let Self { series: all, unused } = self;
+        for (series, tracks) in all.iter_mut() {
             let mut seen = BTreeSet::new();
             for Reading { key, boot, value } in series.readings(snapshot) {
                 let id = (key, boot);
                 let points = tracks.entry(id.clone()).or_default();
+                lead_in(*series, &id, unused, snapshot, points);
                 points.push(Point { at, value });
-                thin(points, series.most());
+                thin(points, *series);
                 seen.insert(id);
             }
             tracks.retain(|id, points| {
@@ -224,6 +283,12 @@ impl Followed {
                 let in_window = points.last().is_some_and(|last| at - last.at < WINDOW);
                 in_window && (series.kind() == Kind::Counter || seen.contains(id))
             });
+            if series.is_of_accounts() {
+                bound(tracks, &seen);
+            }
+        }
+        if all.keys().any(|series| series.is_of_accounts()) {
+            unused.push(snapshot);
         }
     }
 
@@ -235,6 +300,7 @@ impl Followed {
         for Reading { key, boot, value } in series.readings(now) {
             let id = (key, boot);
             let mut points = past.and_then(|past| past.get(&id)).cloned().unwrap_or_default();
+            lead_in(series, &id, &self.unused, now, &mut points);
             points.push(Point { at: now.taken_at, value });
             present.insert(id.clone());
             tracks.push(Track { key: id.0, boot: id.1, points });
@@ -251,18 +317,55 @@ impl Followed {
     }
 }
 
-/// Takes out the point whose neighbours are nearest to each other, the ends aside, until there are at most so many.
-fn thin(points: &mut Vec<Point>, most: usize) {
-    while points.len() > most.max(2) {
+/// Makes a track ready for its next point.
+fn lead_in(series: Series, id: &(Name, Name), unused: &Unused, snapshot: &Snapshot, points: &mut Vec<Point>) {
+    if series.is_of_accounts() && points.is_empty() {
+        points.extend(unused.before(id, snapshot.taken_at));
+    }
+    let is_broken = |last: &Point| snapshot.pace.breaks(snapshot.taken_at - last.at);
+    if series.kind() == Kind::Gauge && points.last().is_some_and(is_broken) {
+        points.clear();
+    }
+}
+
+/// Leaves no more tracks of one key than [`SETS`]: of those that were not seen now the longest, and of equals the newest.
+fn bound(tracks: &mut Tracks, seen: &BTreeSet<(Name, Name)>) {
+    let all: Vec<(&(Name, Name), &Vec<Point>)> = tracks.iter().collect();
+    let mut spare = Vec::new();
+    for of_one in all.chunk_by(|((a, _), _), ((b, _), _)| a == b).filter(|of_one| of_one.len() > SETS) {
+        let mut past: Vec<_> = of_one.iter().filter(|(id, _)| !seen.contains(*id)).collect();
+        let rank = |points: &[Point]| {
+            let (first, last) = (points.first()?, points.last()?);
+            Some((last.at - first.at, last.at))
+        };
+        past.sort_by_key(|(_, points)| rank(points));
+        spare.extend(past.iter().take(of_one.len() - SETS).map(|(id, _)| (*id).clone()));
+    }
+    for id in spare {
+        tracks.remove(&id);
+    }
+}
+
+/// Takes out the point whose neighbours are nearest to each other, the ends aside, until there are no more than are kept.
+/// Where the highest value is to outlive that, the lower of two goes.
+fn thin(points: &mut Vec<Point>, series: Series) {
+    while points.len() > series.most().max(2) {
         let gap = |at: usize| points[at + 1].at - points[at - 1].at;
-        let Some(nearest) = (1..points.len() - 1).min_by_key(|at| gap(*at)) else { return };
-        points.remove(nearest);
+        let inner = 1..points.len() - 1;
+        let Some(nearest) = inner.clone().min_by_key(|at| gap(*at)) else { return };
+        let beside = [nearest + 1, nearest - 1].into_iter().filter(|at| inner.contains(at));
+        let lower = match beside.min_by_key(|at| gap(*at)) {
+            Some(beside) if series.keeps_highest() && points[beside].value < points[nearest].value => beside,
+            _ => nearest,
+        };
+        points.remove(lower);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::Pace;
     use crate::snapshot::build::System;
 
     fn epoch(second: i64, connections: u64) -> Snapshot {
@@ -319,6 +422,98 @@ mod tests {
         }
         let tracks = followed.tracks(Series::ServerConnections, &epoch(3600, 3600));
         assert_eq!((tracks[0].points.len(), tracks[0].growth()), (61, 3600));
+    }
+
+    #[test]
+    fn the_highest_level_of_an_hour_outlives_the_thinning_and_no_more() {
+        let mut followed = following(Series::ServerConnections);
+        for second in 0..7200 {
+            followed.push(&epoch(second, if second == 1800 { 900 } else { 5 + second.unsigned_abs() % 7 }));
+            let tracks = &followed.series[&Series::ServerConnections];
+            let points = tracks.values().next().unwrap();
+            let highest = points.iter().map(|point| point.value).max().unwrap();
+            match second {
+                1800..5400 => assert_eq!(highest, 900, "{second}"),
+                5600.. => assert!(highest < 12, "{second}"),
+                _ => {}
+            }
+            // What is kept is spread over the hour.
+            let widest = points.windows(2).map(|pair| pair[1].at - pair[0].at).max();
+            assert!(
+                widest.is_none_or(|widest| widest < time::Duration::seconds(200)),
+                "{second}: {widest:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_level_is_broken_by_a_time_without_epochs() {
+        let minutes = |second, pace: Pace| Snapshot { pace, ..epoch(second, 1) };
+        let pace = || Pace { interval: Duration::from_secs(60), ..Pace::default() };
+        let seen = |later: Snapshot| {
+            let mut followed = following(Series::ServerConnections);
+            followed.push(&minutes(0, pace()));
+            let told = followed.tracks(Series::ServerConnections, &later)[0].points.len();
+            followed.push(&later);
+            assert_eq!(followed.series[&Series::ServerConnections].values().next().unwrap().len(), told);
+            told
+        };
+        assert_eq!((seen(minutes(180, pace())), seen(minutes(181, pace()))), (2, 1));
+        // An agent that needs longer for each epoch has not slept.
+        let slow = Pace { previous_took: Some(Duration::from_secs(200)), ..pace() };
+        assert_eq!((seen(minutes(600, slow.clone())), seen(minutes(601, slow))), (2, 1));
+        // A count of the same boot goes on.
+        let mut followed = following(Series::ServerStarts);
+        followed.push(&minutes(0, pace()));
+        assert_eq!(followed.tracks(Series::ServerStarts, &minutes(1800, pace()))[0].points.len(), 2);
+    }
+
+    /// What an account counts, told by this set of servers.
+    fn account(second: i64, told_by: u64, bytes: u64) -> Snapshot {
+        let mut system = System::of(1).at(second).vars("n1", |vars| vars.gateways = Some(Vec::new()));
+        (system.entry("APP").told_by, system.entry("APP").bytes) = (told_by, bytes);
+        system.done()
+    }
+
+    #[test]
+    fn the_first_bytes_of_an_account_grow_from_the_epoch_before() {
+        let mut followed = following(Series::AccountBytes);
+        followed.push(&account(0, 1, 0));
+        assert!(followed.series[&Series::AccountBytes].is_empty(), "an idle account has no track");
+        let growth = |followed: &Followed, now: &Snapshot| {
+            let tracks = followed.tracks(Series::AccountBytes, now);
+            tracks.iter().map(Track::growth).collect::<Vec<_>>()
+        };
+        assert_eq!(growth(&followed, &account(60, 1, 700)), [700]);
+        // Others tell: it may have been used there for long.
+        assert_eq!(growth(&followed, &account(60, 2, 700)), [0]);
+        assert_eq!(growth(&followed, &account(3600, 1, 700)), [0]);
+        followed.push(&account(60, 1, 700));
+        assert_eq!(growth(&followed, &account(120, 1, 900)), [900]);
+    }
+
+    #[test]
+    fn an_epoch_that_lists_used_accounts_only_has_no_value_and_breaks_nothing() {
+        let mut followed = following(Series::AccountBytes);
+        followed.push(&account(0, 1, 100));
+        let mut used = account(60, 9, 20);
+        used.coverage.used_accounts_only = true;
+        followed.push(&used);
+        let tracks = followed.tracks(Series::AccountBytes, &account(120, 1, 400));
+        assert_eq!((tracks.len(), tracks[0].growth()), (1, 300));
+    }
+
+    #[test]
+    fn sets_of_servers_are_bounded_and_the_longest_stay() {
+        let mut followed = following(Series::AccountBytes);
+        let epochs = (0..20).map(|minute| (minute, 1)).chain((20..50).map(|minute| (minute, 100 + minute)));
+        for (minute, told_by) in epochs {
+            followed.push(&account(minute * 60, told_by.unsigned_abs(), 5));
+        }
+        let tracks = &followed.series[&Series::AccountBytes];
+        assert_eq!(tracks.len(), SETS);
+        let has = |told_by: u64| tracks.contains_key(&("APP".into(), set(told_by)));
+        assert!(has(1) && has(149) && has(148) && !has(120), "{tracks:?}");
     }
 
     #[test]

@@ -47,6 +47,13 @@ pub struct GatewayConnection {
 pub struct GatewayAccount {
     /// Name or public key.
     pub name: String,
-    /// `Optimistic`, `Transitioning` or `Interest-Only`.
+    /// `Optimistic`, `Transitioning` or `Interest-Only`. The first stands also for an account that the remote cluster does not
+    /// have, to which nothing is sent; then all three numbers are left out, as they are where they are 0 (server source).
     pub interest_mode: String,
+    /// Subjects that nobody there wants.
+    pub no_interest_count: i64,
+    /// Subscriptions there that it knows.
+    pub num_subs: i64,
+    /// Those of them in a queue group.
+    pub num_queue_subs: i64,
 }

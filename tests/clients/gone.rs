@@ -11,7 +11,7 @@ async fn an_account_that_nobody_uses_and_a_user_that_is_gone_fire_and_end() {
         Cluster::config(3).account(Account::new("APP").user("job").user("web")).account(empty).start().await;
     let web = cluster.connect_many(0, "APP/web", "web", 2).await;
     let job = cluster.connect_many(1, "APP/job", "job", 3).await;
-    let config = "[checks.OPT_IDLE_005]\nidle = \"4s\"\n[checks.OPT_IDLE_006]\ngone_for = \"3s\"\nremember = \"20s\"\n";
+    let config = "[checks.OPT_IDLE_005]\nidle = \"4s\"\n[checks.OPT_IDLE_006]\ngone_for = \"3s\"\nconnected_for = \"2s\"\nremember = \"20s\"\n";
     let mut watched = Watched::start(&cluster, config).await;
 
     let found = watched.firing("OPT_IDLE_005").await;
@@ -48,9 +48,11 @@ async fn an_account_that_nobody_uses_and_a_user_that_is_gone_fire_and_end() {
 async fn a_user_that_does_not_come_back_is_forgotten() {
     let cluster = Cluster::config(1).account(Account::new("APP").user("job")).start().await;
     let job = cluster.connect(0, "APP/job", "job").await;
-    let config = "[checks.OPT_IDLE_006]\ngone_for = \"2s\"\nremember = \"8s\"\n";
+    let config = "[checks.OPT_IDLE_006]\ngone_for = \"2s\"\nconnected_for = \"1s\"\nremember = \"8s\"\n";
     let mut watched = Watched::start(&cluster, config).await;
-    watched.epoch(|epoch| epoch["complete"] == true).await;
+    let first = watched.epoch(|epoch| epoch["complete"] == true).await.epoch();
+    // It has to have been there for a while.
+    watched.epoch(|epoch| epoch["epoch"].as_u64().is_some_and(|epoch| epoch >= first + 4)).await;
     drop(job);
     let found = watched.firing("OPT_IDLE_006").await;
     assert!(found.json["remediation"][0].as_str().unwrap().contains("no connection left"));

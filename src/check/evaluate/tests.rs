@@ -92,6 +92,17 @@ fn what_is_not_judged_takes_nobodys_place() {
 }
 
 #[test]
+fn what_a_rule_cannot_see_is_unknown_beside_what_it_names() {
+    let unseen = Verdict::others_unknown(user("*"), "it was not listed");
+    let judgement = plain(9, vec![fires("a", 2), Verdict::clear(user("b")), unseen]);
+    assert_eq!(named(&judgement), ["a"]);
+    assert_eq!(judgement.standing(&user("b")), Standing::Clear);
+    assert_eq!(judgement.standing(&user("c")), Standing::Unknown("it was not listed".into()));
+    let rows = judgement.unknown_rows();
+    assert_eq!((rows.len(), &*rows[0].entity, &*rows[0].reason), (1, "*", "it was not listed"));
+}
+
+#[test]
 fn what_cannot_be_said_yet_holds_and_is_told_nobody() {
     let judgement = plain(9, vec![Verdict::not_yet(user("a"), "watched for a minute")]);
     assert!(judgement.unknown_rows().is_empty() && judgement.evaluated());

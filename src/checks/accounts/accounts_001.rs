@@ -113,7 +113,10 @@ impl Rule for ConnectionLimit {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "It adds up the connections of all servers, since servers enforce the limit over the whole system and not each by \
+             itself.",
+        ),
         rule: "The active connections of an account are at 90 % or more of the most it may have, over all servers.",
         why: "At the limit every further client is refused with \"maximum account active connections exceeded\": a \
               deployment that starts new instances before the old ones stop then fails half-way.\n\n\

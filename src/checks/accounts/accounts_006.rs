@@ -124,7 +124,11 @@ impl Rule for SubscriptionLimit {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "It compares the largest connection, for which servers enforce the limit, and of the account as a whole what the server \
+             with most of it shows: every server counts what routes bring as well, so that a sum over them grows with the \
+             cluster.",
+        ),
         rule: "The subscriptions of an account's largest connection, or of the account as a whole, are at 90 % or more \
                of the most it allows.",
         why: "Servers enforce the subscription limit for each connection on its own: what goes beyond the \

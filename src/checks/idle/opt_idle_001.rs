@@ -50,13 +50,13 @@ impl Validate for Limits {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
-    /// The most that it used of all its processors within the window, in percent.
+    /// The most that it used of all its processors within the last hour, as far as it was seen, in percent.
     most_cpu_percent: f64,
-    /// The most client connections that it had within the window, without this agent's own.
+    /// The most client connections that it had within the last hour, as far as it was seen, without this agent's own.
     most_connections: u64,
-    /// Epochs that were looked at.
+    /// Epochs that were looked at: of more than 60 within the hour about 60 are kept, the highest of each value among them.
     epochs: u64,
-    /// Seconds from the first to the last of them; an hour at most.
+    /// Seconds from the first to the last epoch that was looked at; about an hour at most.
     seconds: u64,
     /// Servers of its cluster, this one included; none for a server without a cluster.
     cluster_servers: Option<u64>,
@@ -82,7 +82,8 @@ impl Rule for UnderutilizedServer {
         docs_url: None,
         differs: Some(
             "A server with leafnodes, or one that stores JetStream data, is left out, because it does work that neither its \
-             clients nor an idle second's processor time show.",
+             clients nor an idle second's processor time show. Nothing is said before it was watched for 5 minutes and 5 epochs, \
+             and one busy moment within an hour is enough to be silent.",
         ),
         rule: "Within the last hour, watched for 5 minutes and 5 epochs at least, a server never used 5 % of its processors and never had 10 client \
                connections.",
@@ -308,6 +309,18 @@ mod tests {
         for cores in [0, u64::MAX] {
             judge_last::<Check>(&epochs(5, |_, vars| vars.cores = cores));
         }
+    }
+
+    #[test]
+    fn a_busy_moment_is_remembered_for_an_hour_however_short_epochs_are() {
+        let judged = |busy: i64| {
+            let epoch = |number: i64| {
+                let connections = if number == busy { 10 } else { 3 };
+                System::of(1).at(number * 10).vars("n1", |vars| vars.connections = connections).done()
+            };
+            judge_last::<Check>(&(0..=500).map(epoch).collect::<Vec<_>>()).firing.len()
+        };
+        assert_eq!((judged(141), judged(300), judged(499), judged(100)), (0, 0, 0, 1));
     }
 
     #[test]

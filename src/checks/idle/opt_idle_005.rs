@@ -6,7 +6,7 @@ use crate::check::{
 };
 use crate::checks::evidence::{in_words, rfc3339};
 use crate::checks::roll_up::MOST;
-use crate::snapshot::{Account, Endpoint, LookBack, Quiet};
+use crate::snapshot::{Account, Endpoint, LookBack, Quiet, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -65,7 +65,8 @@ impl Rule for InactiveAccount {
         docs_url: None,
         differs: Some(
             "It fires when this agent has watched the account do nothing for that long: no server tells when an account was \
-             last used, and their counts of bytes begin anew with every start.",
+             last used, and their counts of bytes begin anew with every start. `$G`, which every server has, is left out unless it \
+             has been used.",
         ),
         rule: "An account has had no client, no leafnode and no traffic for 24 hours.",
         why: "An account that nobody uses is most often left over from a project or a test. Its users can still log in, its \
@@ -77,13 +78,16 @@ impl Rule for InactiveAccount {
               nothing published to it, looks inactive as well.\n\n\
               Nothing is said before this agent has watched for as long as `idle` says: after its start, or after it took \
               over from another agent. A server that does not answer may have all clients of an account, so that all \
-              servers must have answered. The system account is left out, and so is `$G`, which every server has, unless \
+              servers must have answered. Where there are too many accounts to ask for all of them, only those with clients are \
+              listed, and the others are unknown. The system account is left out, and so is `$G`, which every server has, unless \
               it has been used. Accounts of operator mode are seen once a server has loaded them.",
         remedy: &[
             "Ask the account's owner whether it is still needed.",
             "Look for streams and consumers in it before anything is removed.",
             "See whether other accounts import from it.",
-            "Remove it: delete it from the resolver (`nsc delete account`, and push), or from the servers' configuration.",
+            "Remove it from the resolver (`nsc delete account`, then `nsc push -R` with its public key, for which the resolver needs \
+             `allow_delete: true`), or from the servers' configuration.",
+            "`$G` cannot be removed, as every server has it: give its users an account of their own.",
             "Keep accounts that are used rarely out of this check by an override.",
         ],
         needs: &[Endpoint::AccountStatz],
@@ -103,10 +107,25 @@ impl Rule for InactiveAccount {
     }
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        if context.now.coverage.used_accounts_only {
+            return used_accounts_only(context.now);
+        }
         let tenants =
             context.now.accounts.values().filter(|account| account.id != context.now.system_account);
         tenants.filter_map(|account| judge_account(context, thresholds, account)).collect()
     }
+}
+
+/// Where servers were asked only for accounts that have clients, those are in use, and of others nothing is known.
+fn used_accounts_only(now: &Snapshot) -> Vec<Verdict> {
+    let used = now.accounts.values().filter(|account| account.connections() > 0 || account.leafnodes() > 0);
+    let mut verdicts: Vec<Verdict> =
+        used.map(|account| Verdict::clear(Entity::account(&account.id, account.name.as_ref()))).collect();
+    verdicts.push(Verdict::others_unknown(
+        Entity::account("*", None),
+        "accounts without clients are not listed, because there are too many to ask for all",
+    ));
+    verdicts
 }
 
 fn judge_account(
@@ -165,10 +184,13 @@ fn remediation(account: &Account, evidence: &Evidence) -> Vec<String> {
             .push(format!("Account {label} has been used before: ask its owner whether it is still needed."));
     }
     steps.push("Look for streams, consumers and imports of other accounts that depend on it.".into());
-    steps.push(
-        "Then remove it from the resolver (`nsc delete account`, and push), or from the servers' configuration."
+    steps.push(match &*account.id {
+        "$G" => "It cannot be removed, as every server has it: give its users an account of their own, so that nobody lands in it."
             .into(),
-    );
+        _ => "Then remove it from the resolver (`nsc delete account`, then `nsc push -R` with its public key, for which the \
+              resolver needs `allow_delete: true`), or from the servers' configuration."
+            .to_owned(),
+    });
     steps.push(format!(
         "If it is used rarely on purpose, raise `idle` of this check by an override for account {label}."
     ));
@@ -264,9 +286,12 @@ mod tests {
                 system.entry(id).bytes = bytes;
                 system.done()
             };
-            judge_last::<Check>(&[snapshot(0), snapshot(2 * DAY)]).firing.len()
+            let firing = judge_last::<Check>(&[snapshot(0), snapshot(2 * DAY)]).firing;
+            firing.into_iter().map(|(_, firing)| firing.remediation[2].clone()).next()
         };
-        assert_eq!((of("SYS", 5), of("$G", 0), of("$G", 5), of("APP", 0)), (0, 0, 1, 1));
+        assert_eq!((of("SYS", 5), of("$G", 0)), (None, None));
+        assert!(of("$G", 5).unwrap().starts_with("It cannot be removed"));
+        assert!(of("APP", 0).unwrap().contains("allow_delete"));
     }
 
     #[test]
@@ -278,6 +303,30 @@ mod tests {
             assert!(matches!(judgement.standing(&entity()), Standing::Unknown(_)));
         }
         assert!(judge::<Check>(&late().done()).nothing.unwrap().contains("compares 2 epochs"));
+    }
+
+    #[test]
+    fn accounts_that_are_not_listed_for_want_of_clients_are_unknown() {
+        let used = |system: System| {
+            let mut snapshot = system.done();
+            snapshot.coverage.used_accounts_only = true;
+            snapshot
+        };
+        let unused = || System::of(2).at(DAY).connect("n1", "OTHER", "u", 1, |_, _| {});
+        let judgement = judge_last::<Check>(&[epoch(0, 0).done(), used(unused())]);
+        assert!(judgement.firing.is_empty());
+        let why = "accounts without clients are not listed, because there are too many to ask for all";
+        assert_eq!(judgement.standing(&entity()), Standing::Unknown(why.into()));
+        assert_eq!(judgement.standing(&Entity::account("OTHER", None)), Standing::Clear);
+        assert_eq!((judgement.unknown_rows().len(), &*judgement.unknown_rows()[0].entity), (1, "*"));
+        // What was watched before goes on.
+        let later = epoch(DAY + 60, 0).done();
+        assert_eq!(judge_last::<Check>(&[epoch(0, 0).done(), used(unused()), later]).firing.len(), 1);
+        let back = epoch(DAY, 0).connect("n1", "APP", "u", 1, |_, _| {});
+        assert_eq!(
+            judge_last::<Check>(&[epoch(0, 0).done(), used(back)]).standing(&entity()),
+            Standing::Clear
+        );
     }
 
     #[test]

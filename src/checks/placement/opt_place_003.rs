@@ -6,11 +6,15 @@ use crate::check::{
 };
 use crate::checks::evidence::{TOP, in_words};
 use crate::checks::links::mebibytes;
-use crate::snapshot::{Account, Endpoint, Series, Server, Snapshot, Version};
+use crate::checks::own::Own;
+use crate::snapshot::{
+    Account, Answer, Endpoint, Point, SERIES_WINDOW, Series, Server, Snapshot, Track, Traffic, Version,
+};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use time::OffsetDateTime;
 
 /// See [`Rule::META`].
 pub(super) struct HighGatewayTraffic;
@@ -46,9 +50,11 @@ pub(super) struct Evidence {
     bytes: u64,
     /// The time over which they were counted, in seconds; an hour at most.
     over_seconds: u64,
-    /// Servers whose gateways carried most of it, the first 5 of them.
+    /// Servers whose gateways carried most of the account's bytes since the epoch before, the most first, at most 5. One that is
+    /// not known from then is left out.
     through: Vec<Row>,
-    /// Client connections of the account by cluster, the most first, at most 5; servers without a cluster are left out.
+    /// Client connections of the account by cluster, without this agent's own, the most first, at most 5; servers without a
+    /// cluster are left out.
     clients: Vec<ClusterRow>,
 }
 
@@ -57,7 +63,7 @@ struct Row {
     /// The server's name.
     #[schemars(with = "String")]
     server: Name,
-    /// Bytes of the account through its gateways since the previous epoch; since its start where that is not known.
+    /// Bytes of the account through its gateways since the epoch before.
     gateway_bytes: u64,
 }
 
@@ -94,7 +100,8 @@ impl Rule for HighGatewayTraffic {
               gateways and leafnodes alike, so that a message is counted more than once on its way: of one that crosses over \
               one gateway to one subscriber, without a route, half is gateway traffic in the sum of all servers.\n\n\
               The counts begin anew when a server does. They are compared only between epochs in which the same servers, \
-              not started anew since, told them. The system account is left out: this agent's own requests cross gateways. \
+              not started anew since, told them. Where there are too many accounts to ask for all of them, servers tell only \
+              those that have clients on them, and nothing can be said. The system account is left out: this agent's own requests cross gateways. \
               Servers before 2.11 do not tell what went through gateways; where one of them has gateways, an account that \
               stays below the threshold is unknown.",
         remedy: &[
@@ -117,6 +124,10 @@ impl Rule for HighGatewayTraffic {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
+        if context.now.coverage.used_accounts_only {
+            let why = "servers told only the accounts with clients on them, because there are too many to ask for all";
+            return vec![Verdict::others_unknown(Entity::account("*", None), why)];
+        }
         let silent = tells_nothing(context.now);
         let mut verdicts: Vec<Verdict> =
             silent.iter().map(|why| Verdict::unknown(Entity::account("*", None), why.as_str())).collect();
@@ -160,21 +171,60 @@ struct Grown {
     seconds: f64,
 }
 
-/// Of every account that is followed. Each track is of the same boots of the same servers, for both series.
+/// A track of all bytes of an account, and that of those through gateways which the same boots of the same servers told.
+struct Both {
+    all: Track,
+    crossed: Vec<Point>,
+}
+
+/// Of every account that is followed.
 fn grown(context: &Context<'_>) -> BTreeMap<Name, Grown> {
-    let mut all: BTreeMap<Name, Grown> = BTreeMap::new();
-    for track in context.tracks(Series::AccountBytes) {
-        let (growth, seconds) = (track.growth(), track.seconds());
-        let grown = all.entry(track.key).or_default();
-        grown.bytes = grown.bytes.saturating_add(growth);
-        grown.seconds += seconds;
+    let crossed = context.tracks(Series::AccountGatewayBytes).into_iter();
+    let mut crossed: HashMap<(Name, Name), Vec<Point>> =
+        crossed.map(|track| ((track.key, track.boot), track.points)).collect();
+    let mut accounts: BTreeMap<Name, Vec<Both>> = BTreeMap::new();
+    for all in context.tracks(Series::AccountBytes) {
+        if let Some(crossed) = crossed.remove(&(all.key.clone(), all.boot.clone())) {
+            accounts.entry(all.key.clone()).or_default().push(Both { all, crossed });
+        }
     }
-    for track in context.tracks(Series::AccountGatewayBytes) {
-        let growth = track.growth();
-        let grown = all.entry(track.key).or_default();
-        grown.gateway_bytes = grown.gateway_bytes.saturating_add(growth);
+    let from = context.now.taken_at - SERIES_WINDOW;
+    accounts.into_iter().map(|(id, tracks)| (id, Grown::over(tracks, from))).collect()
+}
+
+impl Grown {
+    /// What tracks of one account grew since then. They overlap where a server is silent in some epochs between others: no time
+    /// counts twice, and the longest track comes first. Of a step that begins earlier a part counts.
+    fn over(mut tracks: Vec<Both>, from: OffsetDateTime) -> Self {
+        tracks.sort_by(|a, b| b.all.seconds().total_cmp(&a.all.seconds()));
+        let (mut grown, mut counted) = (Self::default(), Vec::new());
+        for Both { all, crossed } in tracks {
+            for (step, other) in all.points.windows(2).zip(crossed.windows(2)) {
+                let ([before, now], [one, two]) = (step, other) else { continue };
+                if (before.at, now.at) != (one.at, two.at) {
+                    continue;
+                }
+                let overlaps =
+                    |(start, end): &(OffsetDateTime, OffsetDateTime)| before.at < *end && now.at > *start;
+                if now.at <= from || before.at >= now.at || counted.iter().any(overlaps) {
+                    continue;
+                }
+                counted.push((before.at, now.at));
+                let seconds = (now.at - before.at.max(from)).as_seconds_f64();
+                let part = seconds / (now.at - before.at).as_seconds_f64();
+                grown.seconds += seconds;
+                grown.bytes = grown.bytes.saturating_add(growth(before, now, part));
+                grown.gateway_bytes = grown.gateway_bytes.saturating_add(growth(one, two, part));
+            }
+        }
+        grown
     }
-    all
+}
+
+/// Of a step, this part of it.
+fn growth(before: &Point, now: &Point, part: f64) -> u64 {
+    let growth = now.value.saturating_sub(before.value);
+    if part < 1.0 { (growth as f64 * part) as u64 } else { growth }
 }
 
 fn verdict(
@@ -210,25 +260,34 @@ fn verdict(
 }
 
 fn through(context: &Context<'_>, account: &Account) -> Vec<Row> {
-    let before = context.previous.and_then(|previous| previous.accounts.get(&account.id));
-    let row = |(id, traffic): (&Name, &crate::snapshot::Traffic)| {
-        let before =
-            before.and_then(|before| before.traffic.get(id)).map_or(0, |before| before.gateway_bytes);
-        let gateway_bytes = traffic.gateway_bytes.saturating_sub(before);
-        Row { server: context.now.server_name(id), gateway_bytes }
+    let Some(previous) = context.previous else { return Vec::new() };
+    let account_before = previous.accounts.get(&account.id);
+    // What a server did not list then it had not counted, if it told all that it had.
+    let told_all = |id: &Name| {
+        let answer = previous.coverage.answer(Endpoint::AccountStatz, id);
+        previous.servers.contains_key(id)
+            && answer == Some(&Answer::Complete)
+            && !previous.coverage.used_accounts_only
     };
-    let mut rows: Vec<Row> = account.traffic.iter().map(row).filter(|row| row.gateway_bytes > 0).collect();
+    let row = |(id, traffic): (&Name, &Traffic)| {
+        let listed = account_before.and_then(|account| account.traffic.get(id));
+        let before = listed.map(|before| before.gateway_bytes).or_else(|| told_all(id).then_some(0))?;
+        let gateway_bytes = traffic.gateway_bytes.saturating_sub(before);
+        (gateway_bytes > 0).then(|| Row { server: context.now.server_name(id), gateway_bytes })
+    };
+    let mut rows: Vec<Row> = account.traffic.iter().filter_map(row).collect();
     rows.sort_by(|a, b| b.gateway_bytes.cmp(&a.gateway_bytes).then_with(|| a.server.cmp(&b.server)));
     rows.truncate(TOP);
     rows
 }
 
 fn clients(now: &Snapshot, account: &Account) -> Vec<ClusterRow> {
+    let own = Own::of(now);
     let mut clusters: BTreeMap<&Name, u64> = BTreeMap::new();
-    for (id, on) in &account.servers {
+    for (id, others) in own.others(account) {
         let Some(cluster) = now.servers.get(id).and_then(|server| server.cluster.as_ref()) else { continue };
         let connections = clusters.entry(cluster).or_default();
-        *connections = connections.saturating_add(on.connections);
+        *connections = connections.saturating_add(others);
     }
     let mut rows: Vec<ClusterRow> = clusters
         .into_iter()

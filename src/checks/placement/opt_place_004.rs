@@ -5,7 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict,
 };
 use crate::checks::evidence::TOP;
-use crate::snapshot::{Endpoint, Gateway, Server, Snapshot};
+use crate::snapshot::{Endpoint, Gateway, INTEREST_ONLY, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -57,13 +57,18 @@ impl Rule for OptimisticGateway {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "Of each remote cluster the first 20 accounts by name are reported; how many there are is in the evidence. Gateways to \
+             servers since 2.9 are left out, whatever they call the mode.",
+        ),
         rule: "A server's gateway to a remote cluster is in optimistic mode for an account.",
         why: "In optimistic mode a server sends an account's messages to the remote cluster until it is told, subject by \
               subject, that nobody there wants them. In interest-only mode it knows what is wanted, and sends nothing \
               else.\n\n\
-              Servers since 2.9 ask each other for interest-only mode as soon as they are connected, for every account \
-              that they have. What stays optimistic is seen with remote clusters of older servers.\n\n\
+              A server since 2.9 has others send only what it asks for, for every account, as soon as they are connected. What \
+              stays optimistic is seen with remote clusters of older servers, and of servers that do not answer this agent. \
+              Servers call an account optimistic also if the remote cluster does not have it, and nothing is sent: an entry \
+              without any subject or subscription is taken for such a one.\n\n\
               Asking for the accounts of gateways is dear, as the answer lists all of them: servers are asked once when a \
               gateway is new, and then every 30 minutes or 30 epochs, whichever is longer. The finding may be that old, \
               and lasts as long.",
@@ -85,7 +90,7 @@ impl Rule for OptimisticGateway {
         let mut remotes: BTreeMap<&Name, Vec<(&Server, &Gateway)>> = BTreeMap::new();
         for server in context.now.servers.values() {
             for (remote, gateway) in server.gateways.iter().flat_map(|gateways| &gateways.outbound) {
-                if !gateway.optimistic.is_empty() {
+                if !gateway.optimistic.is_empty() && !wants_interest_only(context, gateway) {
                     remotes.entry(remote).or_default().push((server, gateway));
                 }
             }
@@ -94,6 +99,14 @@ impl Rule for OptimisticGateway {
             remotes.into_iter().flat_map(|(remote, links)| judge_remote(context.now, remote, &links));
         verdicts.collect()
     }
+}
+
+/// Whether the server at the other end is known to have told this one, as it was connected, to send only what it asks for. What
+/// the server knows of the account's subjects does not matter then, whatever it calls the mode.
+fn wants_interest_only(context: &Context<'_>, gateway: &Gateway) -> bool {
+    let now = context.now.servers.get(&gateway.peer).and_then(|peer| peer.version);
+    let version = now.or_else(|| context.history.boot(&gateway.peer)?.version);
+    version.is_some_and(|version| version >= INTEREST_ONLY)
 }
 
 fn judge_remote(now: &Snapshot, remote: &Name, links: &[(&Server, &Gateway)]) -> Vec<Verdict> {
@@ -133,16 +146,24 @@ fn judge_remote(now: &Snapshot, remote: &Name, links: &[(&Server, &Gateway)]) ->
         let entity = Entity::account_in_cluster(account, name, remote);
         Verdict::firing(entity, summary, Observed::count(such_servers, 0, "servers"), &evidence, steps)
     };
-    accounts.into_iter().take(NAMED).map(verdict).collect()
+    let not_named = |account: &Name| {
+        let name = now.accounts.get(account).and_then(|account| account.name.as_ref());
+        let reason = format!("{such_accounts} accounts of cluster {remote} fire, of which {NAMED} are named");
+        Verdict::not_yet(Entity::account_in_cluster(account, name, remote), reason)
+    };
+    let mut accounts = accounts.into_iter();
+    let mut verdicts: Vec<Verdict> = accounts.by_ref().take(NAMED).map(verdict).collect();
+    verdicts.extend(accounts.map(|(account, _)| not_named(account)));
+    verdicts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::Standing;
-    use crate::checks::laws::{judge, only};
+    use crate::checks::laws::{judge, judge_last, only};
     use crate::snapshot::build::System;
-    use crate::snapshot::gateways;
+    use crate::snapshot::{Version, gateways};
     use crate::wire::envelope;
     use crate::wire::gatewayz::Gatewayz;
     use serde_json::{Value, json};
@@ -160,12 +181,13 @@ mod tests {
     }
 
     fn account(name: &str, mode: &str) -> Value {
-        json!({"name": name, "interest_mode": mode, "interest_only_threshold": 1000})
+        json!({"name": name, "interest_mode": mode, "interest_only_threshold": 1000, "no_interest_count": 3})
     }
 
     fn with(accounts: &[Value], servers: &[&str]) -> System {
         let mut system = System::of(3);
         system.add_server("w1", Some("west"));
+        system.server_mut("w1").version = Some(Version(2, 8, 4));
         for server in servers {
             system.server_mut(server).gateways = Some(told(&json!(accounts)));
         }
@@ -195,8 +217,27 @@ mod tests {
         assert_eq!(
             firing.evidence,
             json!({"remote": "west", "servers": ["n1", "n3"], "such_servers": 2, "such_accounts": 1,
-                   "remote_versions": ["2.15.1"]})
+                   "remote_versions": ["2.8.4"]})
         );
+    }
+
+    #[test]
+    fn a_peer_since_2_9_is_sent_only_what_it_asks_for() {
+        let epoch = |version| {
+            let mut system = with(&[account("APP", "Optimistic")], &["n1"]);
+            system.server_mut("w1").version = Some(version);
+            system.done()
+        };
+        assert!(judge::<Check>(&epoch(Version(2, 9, 0))).firing.is_empty());
+        // Also while it does not answer.
+        let silent = || {
+            let mut snapshot = epoch(Version(2, 9, 0));
+            snapshot.servers.remove("ID-w1");
+            snapshot
+        };
+        assert!(judge_last::<Check>(&[epoch(Version(2, 9, 0)), silent()]).firing.is_empty());
+        assert_eq!(judge_last::<Check>(&[silent(), silent()]).firing.len(), 1);
+        assert_eq!(judge::<Check>(&epoch(Version(2, 8, 4))).firing.len(), 1);
     }
 
     #[test]
@@ -208,6 +249,10 @@ mod tests {
         assert_eq!(judgement.firing.len(), 20);
         assert_eq!(judgement.firing[0].0, entity("A0000"));
         assert_eq!(judgement.firing[0].1.evidence["such_accounts"], 5000);
+        let why = "5000 accounts of cluster west fire, of which 20 are named";
+        assert_eq!(judgement.standing(&entity("A0020")), Standing::Unknown(why.into()));
+        assert_eq!(judgement.standing(&entity("B")), Standing::Clear);
+        assert!(judgement.unknown_rows().is_empty());
     }
 
     #[test]

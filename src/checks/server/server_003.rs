@@ -44,7 +44,7 @@ pub(super) struct Evidence {
     cluster: Option<Vec<Row>>,
     /// The connections to which most bytes were sent since they connected, at most 5; none where the server did not tell.
     most_sent_to: Option<Vec<BusyRow>>,
-    /// Those from which most bytes came.
+    /// The connections from which most bytes came since they connected, at most 5; none where the server did not tell.
     most_received_from: Option<Vec<BusyRow>>,
     /// Who has most connections on this server.
     top: OnServer,

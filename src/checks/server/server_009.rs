@@ -39,9 +39,9 @@ impl Validate for Limits {
 pub(super) struct Evidence {
     /// Restarts within the last hour that were not announced.
     unannounced: u64,
-    /// Those that were announced, which do not count.
+    /// Restarts within the last hour that were announced, which do not count.
     announced: u64,
-    /// Those of which it cannot be said, because announcements may have been missed.
+    /// Restarts within the last hour of which it cannot be said, because announcements may have been missed.
     unheard: u64,
     /// The last restarts, the newest first, at most 10.
     restarts: Vec<RestartRow>,

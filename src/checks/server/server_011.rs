@@ -240,7 +240,7 @@ fn evidence(
     warn_percent: f64,
 ) -> Evidence {
     let now = Sample { at: context.now.taken_at, connections: vars.connections, subscriptions: 0 };
-    let trend = context.history.server(&server.name, now);
+    let trend = context.history.server(&server.id, now);
     let (silent, clients) = server.fold.as_ref().map_or((0, 0), |fold| (fold.silent, fold.clients));
     Evidence {
         arrivals: arrivals(context, server, vars),

@@ -35,16 +35,16 @@ impl Validate for Limits {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
-    /// Closed since the previous epoch.
+    /// Stale connections closed since the previous epoch.
     connections: u64,
     /// Where the number comes from: `counter` of the server (2.12), or its list of `closed` connections, which has no routes
     /// and gateways.
     source: &'static str,
-    /// Closed since the server started; none before 2.12.
+    /// Stale connections closed since the server started; none before 2.12.
     since_start: Option<u64>,
-    /// Those since the previous epoch by kind; none before 2.12.
+    /// Stale connections closed since the previous epoch, by kind; none before 2.12.
     by_kind: Option<ByKindSince>,
-    /// Clients and leafnodes among them.
+    /// Clients and leafnodes among those closed since the previous epoch.
     closed: Ended,
     /// What the server told only in part of connections that ended, or not at all.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -38,15 +38,15 @@ impl Validate for Limits {
 pub(super) struct Evidence {
     /// Instances by client library, the most frequent first, at most 5.
     libraries: Vec<LibraryRow>,
-    /// How many different ones there are.
+    /// How many different libraries there are, by language and version.
     distinct: u64,
-    /// Whether they are of several languages.
+    /// Whether the libraries are of several languages.
     several_languages: bool,
     /// Instances in all.
     instances: u64,
-    /// Those behind leafnodes, of whose clients nothing is known.
+    /// Instances behind leafnodes, of whose clients nothing is known.
     behind_leafnodes: u64,
-    /// Some of the connections, of as many libraries as possible, at most 5.
+    /// Some connections of its instances, of as many libraries as possible, at most 5.
     connections: Vec<ConnectionRow>,
 }
 

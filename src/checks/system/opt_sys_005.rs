@@ -51,7 +51,7 @@ pub(super) struct Evidence {
     grown_since_previous: Option<i64>,
     /// Routes of this server.
     routes: u64,
-    /// Those with more than the threshold.
+    /// Routes of this server with more than the threshold.
     pending_routes: u64,
 }
 
@@ -67,7 +67,10 @@ impl Rule for RoutePending {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "It must be seen in two epochs in a row, since a burst is sent within a moment. A peer that reads nothing at all is cut \
+             off after `write_deadline`, which is shorter than two epochs of a minute: it shows itself by its absence.",
+        ),
         rule: "More than 1 MiB waits to be sent on a connection between two servers of a cluster.",
         why: "A healthy route sends what it has at once. Bytes wait where the other server does not read fast enough, or \
               the line between the two carries less than is published: messages arrive late, acknowledgements of \
@@ -75,7 +78,10 @@ impl Rule for RoutePending {
               `max_pending` closes clients that are too slow; it closes no routes. What waits there grows until nothing \
               at all could be written within `write_deadline` (10 seconds unless it is set), or until memory is short: \
               then the route is made anew and what waited is lost.\n\n\
-              It is what waits when the server is asked, in two epochs in a row; peaks in between are not seen. A route is \
+              It is what waits when the server is asked, in two epochs in a row; peaks in between are not seen, nor is a server \
+              that has stopped altogether: after `write_deadline` its routes are closed, and what is found is that it does not \
+              answer (AGENT_001) and that routes are missing (CLUSTER_005). With `write_timeout: close` in the cluster block \
+              (2.12.2) a route is closed as soon as one write takes that long. A route is \
               a pool of connections since 2.10: the one with most counts.",
         remedy: &[
             "Look at the server at the other end: processor use, memory and disk of a server that does not read.",

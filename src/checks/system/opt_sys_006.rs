@@ -31,7 +31,7 @@ pub(super) struct Evidence {
     connections: u64,
     /// Leafnode connections of the server that lists the first of them, all accounts together.
     on_server: u64,
-    /// Those of them that are not compressed.
+    /// Leafnode connections of that server that are not compressed.
     off_on_server: u64,
     /// Leafnodes of this account that are not compressed; at most 20 of them are reported.
     such_leafnodes: u64,
@@ -49,16 +49,19 @@ impl Rule for LeafCompressionOff {
         since: "2.10",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "It is one finding for a leafnode, whatever number of connections it has; the first 20 of an account by name are \
+             reported.",
+        ),
         rule: "A connection between a leafnode and its hub is not compressed, although both could.",
         why: "Leafnodes are often connected by lines that are slow or paid for by the byte. Since 2.10 both ends agree on a \
-              compression when they connect, and the default is `s2_auto`: none is in use only where one of them says \
-              `compression: off`, or where the link is a WebSocket that compresses by itself. The two cannot be told apart \
-              from outside.\n\n\
+              compression when they connect, and the default is `s2_auto`: none is in use where one of them says `compression: \
+              off`, where both say `accept`, so that each waits for the other to ask for it, and, since 2.12.9 and 2.14.1, where \
+              the link is a WebSocket that compresses by itself. These cannot be told apart from outside.\n\n\
               A leafnode or hub older than 2.10 cannot compress; that shows as `not supported` and is not reported.",
         remedy: &[
             "Remove `compression: off` from the `leafnodes` block of the hub, or from the remote of the leafnode, and \
-             reload it.",
+             reload it. Where both say `accept`, remove that from one of them.",
             "If the link is a WebSocket with compression, or both ends are on one host, disable this check for the account.",
         ],
         needs: &[Endpoint::Leafz],
@@ -107,7 +110,7 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, off: &[Connection<'_>], all:
     }
     steps.push(format!(
         "Remove `compression: off` from the remote in the configuration of leafnode {label}, or from the `leafnodes` block \
-         of its hub, and reload it."
+         of its hub, and reload it; where both say `accept`, remove that from one of them."
     ));
     steps.push(
         "If the link is a WebSocket with compression, or both ends are on one host, disable this check for the account."

@@ -74,7 +74,7 @@ impl Rule for FanOutAnomaly {
         differs: Some(
             "A subject that fewer than 100 subscriptions match is left out: wherever clients ask services, most subjects are \
              inboxes with one subscription each, so that a dozen subscribers of one subject are ten times the average \
-             (measured, 2.10.26 to 2.15.1).",
+             (measured, 2.10.26 to 2.15.1). It must be seen in two epochs in a row.",
         ),
         rule: "A subject of a server matches at least 100 subscriptions, and more than 10 times as many as its subjects do on \
                average, where the average is above 1.",

@@ -2,9 +2,9 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, at_least,
+    Severity, Thresholds, Validate, Verdict, at_least, rounded,
 };
-use crate::checks::evidence::TOP;
+use crate::checks::evidence::{TOP, in_words};
 use crate::snapshot::{Counted, Endpoint, Series, Server, difference};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -18,7 +18,8 @@ pub(super) struct SubscriptionChurn;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Fire when a server has added and removed more subscriptions than this since the previous epoch.
+    /// Fire when a server adds and removes more subscriptions than this in a minute. What it counted since the previous epoch
+    /// is scaled to a minute by the time that has passed.
     max_changes: u64,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Evidence {
     changes_per_minute: Option<f64>,
     /// Seconds since the previous epoch.
     over_seconds: Option<u64>,
-    /// Servers of the cluster, the one with most changes first, at most 5.
+    /// Servers of the cluster, the one with most changes first, at most 5. Their numbers are not scaled.
     servers: Vec<Row>,
     /// Of how many servers the changes are known: of those that answered in both epochs and were not started between them.
     servers_compared: u64,
@@ -95,14 +96,17 @@ impl Rule for SubscriptionChurn {
         docs_url: None,
         differs: Some(
             "It is one finding for a cluster: each subscription that comes or goes on one server is told to all others over \
-             routes and counted there as well, so that one client shows itself on every member.",
+             routes and counted there as well, so that one client shows itself on every member. What was counted since the \
+             previous epoch is scaled to a minute, so that the length of an epoch does not matter.",
         ),
-        rule: "A server has added and removed more than 10,000 subscriptions since the previous epoch.",
+        rule: "A server adds and removes more than 10,000 subscriptions a minute, by what it counted since the previous epoch.",
         why: "Every subscription that comes or goes is sent to all servers of the cluster, and to gateways and leafnodes that \
               want to know; each of them changes its tree of subjects under a lock and drops what it had cached for \
               matching. It is work that carries no message. Most often a client library makes an inbox for every request, \
               or a service subscribes and unsubscribes for each piece of work, or clients reconnect again and again.\n\n\
-              The numbers are the server's own counters (SUBSZ), compared with those of the previous epoch of the same boot. \
+              The numbers are the server's own counters (SUBSZ), compared with those of the previous epoch of the same boot \
+              and scaled to a minute. A server that was not seen then, or was started since, has nothing to compare with: unless \
+              others of its cluster show it, nothing is said before the next epoch. \
               They hold what came over routes, so that they do not tell whose client it is. What may tell is in the evidence: \
               accounts with newly opened connections, those whose number of subscriptions moved, and servers whose own \
               clients have more or fewer. A client that subscribes and unsubscribes in turns shows in none of them.\n\n\
@@ -128,15 +132,37 @@ impl Rule for SubscriptionChurn {
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let own_clients = own_clients(context);
-        let mut groups: BTreeMap<(Option<&Name>, Option<&Name>), Vec<Row>> = BTreeMap::new();
-        for server in context.now.servers.values() {
-            if let Some(row) = row(context, server, &own_clients) {
-                let alone = server.cluster.is_none().then_some(&server.name);
-                groups.entry((server.cluster.as_ref(), alone)).or_default().push(row);
+        let mut groups: BTreeMap<(Option<&Name>, Option<&Name>), Group> = BTreeMap::new();
+        for server in context.now.servers.values().filter(|server| server.interest.is_some()) {
+            let alone = server.cluster.is_none().then_some(&server.name);
+            let group = groups.entry((server.cluster.as_ref(), alone)).or_default();
+            match row(context, server, &own_clients) {
+                Some(row) => group.rows.push(row),
+                None => group.new = group.new.take().or_else(|| Some(server.name.clone())),
             }
         }
-        groups.into_iter().filter_map(|(group, rows)| judge_group(context, thresholds, group, rows)).collect()
+        let verdicts = groups
+            .into_iter()
+            .filter_map(|(place, group)| judge_group(context, thresholds, entity(place)?, place.0, group));
+        verdicts.collect()
     }
+}
+
+/// The members of a cluster that told their counters.
+#[derive(Default)]
+struct Group {
+    rows: Vec<Row>,
+    /// One that has no earlier counters to compare with.
+    new: Option<Name>,
+}
+
+fn entity((cluster, alone): (Option<&Name>, Option<&Name>)) -> Option<Entity> {
+    cluster.map(Entity::servers_of).or_else(|| Some(Entity::server(alone?, None)))
+}
+
+/// What a count since the previous epoch is in a minute.
+fn per_minute(changes: u64, seconds: f64) -> f64 {
+    changes as f64 * 60.0 / seconds
 }
 
 /// By how many the subscriptions of each server's own clients changed since the previous epoch, by its id.
@@ -164,18 +190,20 @@ fn row(context: &Context<'_>, server: &Server, own_clients: &BTreeMap<Name, i64>
 fn judge_group(
     context: &Context<'_>,
     thresholds: &Thresholds<Limits>,
-    (cluster, alone): (Option<&Name>, Option<&Name>),
-    mut rows: Vec<Row>,
+    entity: Entity,
+    cluster: Option<&Name>,
+    Group { mut rows, new }: Group,
 ) -> Option<Verdict> {
-    let entity = match (cluster, alone) {
-        (Some(cluster), _) => Entity::servers_of(cluster),
-        (None, Some(server)) => Entity::server(server, None),
-        (None, None) => return None,
-    };
     let most = thresholds.of(&entity).max_changes;
+    let seconds = context.seconds_since_previous();
+    let is_much = |row: &Row| seconds.is_some_and(|seconds| per_minute(row.changes(), seconds) > most as f64);
     rows.sort_by(|a, b| b.changes().cmp(&a.changes()).then_with(|| a.server.cmp(&b.server)));
-    let first = rows.first().filter(|row| row.changes() > most)?.clone();
-    let on_all = rows.iter().all(|row| row.changes() > most);
+    let Some(first) = rows.first().filter(|row| is_much(row)).cloned() else {
+        let reason =
+            |server| format!("server {server} has no counters of the previous epoch to compare with");
+        return new.map(|server| Verdict::not_yet(entity, reason(server)));
+    };
+    let on_all = rows.iter().all(is_much);
     let place = match cluster {
         Some(cluster) if on_all && rows.len() > 1 => {
             format!(
@@ -187,15 +215,20 @@ fn judge_group(
         None => format!("server {}", first.server),
     };
     let summary = format!(
-        "{place} has added {} subscriptions and removed {} since the previous epoch",
-        first.inserts, first.removes
+        "{place} has added {} subscriptions and removed {} since the previous epoch, {} ago",
+        first.inserts,
+        first.removes,
+        in_words(seconds.unwrap_or_default() as u64),
     );
-    let observed = Observed::count(first.changes(), most, "subscriptions");
-    let seconds = context.seconds_since_previous();
+    let rate = seconds.map(|seconds| per_minute(first.changes(), seconds));
+    let observed = Observed {
+        value: rounded(rate.unwrap_or_default()),
+        ..Observed::count(0, most, "subscriptions per minute")
+    };
     let servers_compared = rows.len() as u64;
     rows.truncate(TOP);
     let evidence = Evidence {
-        changes_per_minute: seconds.map(|seconds| (first.changes() as f64 * 600.0 / seconds).round() / 10.0),
+        changes_per_minute: rate.map(|rate| (rate * 10.0).round() / 10.0),
         over_seconds: seconds.map(|seconds| seconds as u64),
         servers: rows,
         servers_compared,
@@ -309,11 +342,11 @@ mod tests {
         assert_eq!(&*found.id, "east/*");
         assert_eq!(
             firing.summary,
-            "server n1 of cluster east has added 6000 subscriptions and removed 5000 since the previous epoch"
+            "server n1 of cluster east has added 6000 subscriptions and removed 5000 since the previous epoch, 1m ago"
         );
         assert_eq!(
             json!(firing.observed),
-            json!({"value": 11000, "threshold": 10000, "unit": "subscriptions"})
+            json!({"value": 11000.0, "threshold": 10000, "unit": "subscriptions per minute"})
         );
         assert_eq!(
             firing.evidence,
@@ -329,7 +362,7 @@ mod tests {
 
     #[test]
     fn exactly_the_threshold_is_quiet_and_all_members_are_said_to_be_all() {
-        let judged = |now: &[(u64, u64)]| judge_last::<Check>(&[epoch(0, &[(0, 0), (0, 0)]), epoch(30, now)]);
+        let judged = |now: &[(u64, u64)]| judge_last::<Check>(&[epoch(0, &[(0, 0), (0, 0)]), epoch(60, now)]);
         let judgement = judged(&[(10_000, 0), (0, 10_000)]);
         assert!(judgement.firing.is_empty());
         assert_eq!(judgement.standing(&cluster()), Standing::Clear);
@@ -340,8 +373,38 @@ mod tests {
                 .summary
                 .starts_with("every server of cluster east has changed subscriptions, server n2 most")
         );
-        assert_eq!(firing.evidence["changes_per_minute"], 20_004.0);
-        assert_eq!(only(&judged(&[(u64::MAX, u64::MAX), (0, 0)])).1.observed.value, u64::MAX.into());
+        assert_eq!(firing.evidence["changes_per_minute"], 10_002.0);
+        only(&judged(&[(u64::MAX, u64::MAX), (0, 0)]));
+    }
+
+    #[test]
+    fn whatever_time_has_passed_the_threshold_is_of_a_minute() {
+        let judged =
+            |second, changes| judge_last::<Check>(&[epoch(0, &[(0, 0)]), epoch(second, &[(changes, 0)])]);
+        for (second, most) in [(3, 500), (30, 5_000), (60, 10_000), (600, 100_000)] {
+            assert!(judged(second, most).firing.is_empty(), "{second}");
+            let judgement = judged(second, most + 1);
+            let firing = only(&judgement).1;
+            assert!(firing.observed.value.as_f64().unwrap() > 10_000.0, "{second}");
+            assert_eq!(firing.evidence["servers"][0]["inserts"], most + 1);
+        }
+    }
+
+    #[test]
+    fn a_member_without_earlier_counters_ends_nothing() {
+        let missed = |second| {
+            let mut snapshot = epoch(second, &[(20_000, 0), (0, 0)]);
+            snapshot.servers.get_mut("ID-n1").unwrap().interest = None;
+            snapshot
+        };
+        let judged = |now: &[(u64, u64)]| judge_last::<Check>(&[missed(0), epoch(60, now)]);
+        let judgement = judged(&[(90_000, 0), (5, 5)]);
+        assert!(judgement.firing.is_empty() && judgement.unknown_rows().is_empty());
+        let why = "server n1 has no counters of the previous epoch to compare with";
+        assert_eq!(judgement.standing(&cluster()), Standing::Unknown(why.into()));
+        assert_eq!(only(&judged(&[(90_000, 0), (20_000, 5)])).1.evidence["servers_compared"], 1);
+        let both = judge_last::<Check>(&[epoch(0, &[(5, 0), (5, 0)]), epoch(60, &[(5, 0), (5, 0)])]);
+        assert_eq!(both.standing(&cluster()), Standing::Clear);
     }
 
     #[test]

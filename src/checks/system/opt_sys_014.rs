@@ -63,7 +63,10 @@ impl Rule for GatewayPending {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "It must be seen in two epochs in a row, since a burst is sent within a moment. A peer that reads nothing at all is cut \
+             off after `write_deadline`, which is shorter than two epochs of a minute: it shows itself by its absence.",
+        ),
         rule: "More than 1 MiB waits to be sent on the gateway of a server to another cluster.",
         why: "Everything that a server sends to another cluster goes through one connection. Bytes wait on it where the \
               server at the other end does not read fast enough, or where the line between the clusters carries less than \
@@ -71,7 +74,10 @@ impl Rule for GatewayPending {
               `max_pending` closes clients that are too slow; it closes no gateways. What waits grows until nothing at all \
               could be written within `write_deadline` (10 seconds unless it is set), or until memory is short: then the \
               gateway is made anew and what waited is lost.\n\n\
-              It is what waits when the server is asked, in two epochs in a row; peaks in between are not seen.",
+              It is what waits when the server is asked, in two epochs in a row; peaks in between are not seen, nor is a server \
+              that has stopped altogether: after `write_deadline` the gateway is closed, and what is found is that it does not \
+              answer (AGENT_001). With `write_timeout: close` in the gateway block (2.12.2) a gateway is closed as soon as one \
+              write takes that long.",
         remedy: &[
             "Look at the server at the other end: processor use, memory and disk of a server that does not read.",
             "Compare the traffic with the bandwidth between the clusters.",

@@ -56,7 +56,7 @@ const STEP: f64 = 0.5;
 pub(super) struct Evidence {
     /// Subscriptions of the server's clients at the beginning of the window.
     from: u64,
-    /// Those now.
+    /// Subscriptions of the server's clients now.
     to: u64,
     /// Subscriptions gained per hour, at the pace of the window.
     per_hour: f64,
@@ -68,7 +68,7 @@ pub(super) struct Evidence {
     rising_percent: f64,
     /// Client connections at the beginning of the window.
     connections_from: u64,
-    /// Those now.
+    /// Client connections now.
     connections_to: u64,
     /// Accounts whose subscriptions grew by most over the last epochs, on all servers of a cluster together; at most 5.
     accounts: Vec<Grown>,
@@ -104,7 +104,7 @@ impl Rule for SubscriptionGrowth {
         differs: Some(
             "It follows the subscriptions of the server's own clients, added up from the list of connections, since the number \
              that servers report contains what routes brought and grows on every member; and growth of which one epoch brings \
-             more than half is a deployment.",
+             more than half is a deployment. Servers whose clients have fewer than 100 subscriptions are left out.",
         ),
         rule: "The subscriptions of a server's clients grew by more than 20 % over at least 10 epochs, rising in 80 % of them, \
                while its connections changed by less than 5 %.",

@@ -5,7 +5,7 @@
 
 use super::every::{What, ask_each};
 use super::{Gatherer, Plan};
-use crate::snapshot::{Answer, Endpoint, Gateways, Snapshot, Version, gateways};
+use crate::snapshot::{Answer, Endpoint, Gateways, INTEREST_ONLY, Snapshot, gateways};
 use crate::text::Name;
 use crate::wire::gatewayz::Gatewayz;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +23,6 @@ const ACCOUNTS: What = What {
 /// Accounts times gateways from which on a server is not asked. An answer is as many entries, about 2 MB of them: ten thousand
 /// accounts and a hundred clusters would be a hundred megabytes from each server.
 const MOST: usize = 20_000;
-
-/// From this version on servers force every account of a gateway to be interest-only (server source).
-const FORCED: Version = Version(2, 9, 0);
 
 /// An answer is used for so long, and in so many epochs, whichever is longer.
 const KEPT: (Duration, u64) = (Duration::from_secs(30 * 60), 30);
@@ -151,7 +148,7 @@ fn is_too_much(snapshot: &Snapshot, gateways: &Gateways) -> bool {
 /// What is known where asking would be too much: gateways between servers of today are never optimistic.
 fn without_asking(snapshot: &Snapshot, gateways: &Gateways) -> Answer {
     let version = |peer: &Name| snapshot.servers.get(peer).and_then(|server| server.version);
-    let forced = gateways.outbound.values().all(|gateway| version(&gateway.peer) >= Some(FORCED));
+    let forced = gateways.outbound.values().all(|gateway| version(&gateway.peer) >= Some(INTEREST_ONLY));
     match forced {
         true => Answer::Complete,
         false => Answer::Partial("its gateways know too many accounts to ask for them".into()),

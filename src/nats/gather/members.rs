@@ -115,7 +115,8 @@ impl Member {
         }
         let mut outbound = json!({});
         for (remote, optimistic) in &self.gateways {
-            let account = |name: &&str| json!({"name": name, "interest_mode": "Optimistic"});
+            let account =
+                |name: &&str| json!({"name": name, "interest_mode": "Optimistic", "no_interest_count": 1});
             let mut listed: Vec<Value> = optimistic.iter().map(account).collect();
             listed.push(json!({"name": "QUIET", "interest_mode": "Interest-Only"}));
             outbound[remote] = json!({"configured": true, "connection": {"name": "NW", "rtt": "1ms"}});

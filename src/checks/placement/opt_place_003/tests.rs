@@ -104,6 +104,76 @@ fn a_restart_begins_anew_without_a_jump() {
 }
 
 #[test]
+fn the_first_traffic_of_an_account_counts() {
+    let idle = |told_by| {
+        let mut snapshot = epoch(0, told_by, [(0, 0), (0, 0)], 0);
+        snapshot.accounts.get_mut("APP").unwrap().bytes = 0;
+        snapshot
+    };
+    let now = || epoch(60, 1, [(4 * MIB, 3 * MIB), (0, 0)], 0);
+    let judgement = judge_last::<Check>(&[idle(1), now()]);
+    let evidence = &only(&judgement).1.evidence;
+    assert_eq!((&evidence["gateway_bytes"], &evidence["bytes"]), (&json!(3 * MIB), &json!(4 * MIB + 1)));
+    assert!(judge_last::<Check>(&[idle(2), now()]).firing.is_empty(), "it is not known since when");
+    let judgement = judge_last::<Check>(&[idle(1), now(), epoch(120, 1, [(4 * MIB, 3 * MIB), (0, 0)], 0)]);
+    assert_eq!(only(&judgement).1.evidence["over_seconds"], 120);
+}
+
+#[test]
+fn no_time_counts_twice_where_a_server_is_silent_now_and_then() {
+    // In every other epoch others told: of an hour with a MiB each minute, all across.
+    let epochs: Vec<Snapshot> = (0..60u32)
+        .map(|n| {
+            let bytes = u64::from(n) * MIB;
+            epoch(i64::from(n) * 60, 1 + u64::from(n % 2), [(bytes, bytes), (0, 0)], 0)
+        })
+        .collect();
+    let judgement = judge_last::<Check>(&epochs);
+    let evidence = &only(&judgement).1.evidence;
+    let (bytes, over) = (evidence["bytes"].as_u64().unwrap(), evidence["over_seconds"].as_u64().unwrap());
+    assert!((57 * MIB..=59 * MIB).contains(&bytes), "{evidence}");
+    assert!((57 * 60..=59 * 60).contains(&over), "{evidence}");
+}
+
+#[test]
+fn accounts_of_which_not_all_servers_tell_are_unknown_and_nothing_is_forgotten() {
+    let before = epoch(0, 1, [(0, MIB), (0, 0)], 0);
+    let mut used = epoch(60, 2, [(10 * MIB, 9 * MIB), (0, 0)], 0);
+    used.coverage.used_accounts_only = true;
+    let judgement = judge_last::<Check>(&[before.clone(), used.clone()]);
+    assert!(judgement.firing.is_empty());
+    assert!(matches!(judgement.standing(&app()), Standing::Unknown(_)));
+    assert_eq!(&*judgement.unknown_rows()[0].entity, "*");
+    let judgement = judge_last::<Check>(&[before, used, epoch(120, 1, [(10 * MIB, 9 * MIB), (0, 0)], 0)]);
+    let evidence = &only(&judgement).1.evidence;
+    assert_eq!(evidence["over_seconds"], 120);
+    assert_eq!(evidence["through"], json!([]), "the epoch before did not tell");
+}
+
+#[test]
+fn a_server_that_is_not_known_from_the_epoch_before_is_left_out() {
+    let before = || epoch(0, 1, [(0, 0), (0, 0)], 0);
+    let now = || epoch(60, 1, [(9 * MIB, 8 * MIB), (2 * MIB, MIB)], 0);
+    let through = |before: Snapshot| {
+        only(&judge_last::<Check>(&[before, now()])).1.evidence["through"].as_array().unwrap().len()
+    };
+    assert_eq!(through(before()), 2);
+    let mut started = before();
+    started.servers.remove("ID-w1");
+    assert_eq!(through(started), 1);
+}
+
+#[test]
+fn the_connection_of_the_agents_sink_does_not_count() {
+    let mut now = epoch(60, 1, [(9 * MIB, 8 * MIB), (0, 0)], 0);
+    let own = System::of(1).own_next("n1").connect("n1", "APP", "insights", 1, |_, _| {}).done();
+    now.servers.get_mut("ID-n1").unwrap().fold.clone_from(&own.servers["ID-n1"].fold);
+    let judgement = judge_last::<Check>(&[epoch(0, 1, [(0, 0), (0, 0)], 0), now]);
+    let rows = &only(&judgement).1.evidence["clients"];
+    assert_eq!(rows[0], json!({"cluster": "east", "connections": 2}));
+}
+
+#[test]
 fn the_last_hour_counts() {
     let mut epochs: Vec<Snapshot> =
         (0..80).map(|n| epoch(n * 60, 1, [(n.unsigned_abs() * MIB, MIB), (0, 0)], 0)).collect();
@@ -114,6 +184,17 @@ fn the_last_hour_counts() {
     let judgement = judge_last::<Check>(&epochs);
     let over = only(&judgement).1.evidence["over_seconds"].as_u64().unwrap();
     assert!((3540..=3600).contains(&over), "{over}");
+}
+
+#[test]
+fn of_a_step_that_begins_before_the_hour_a_part_counts() {
+    let epochs = [(0, 1, 0), (3000, 100, 50), (6000, 110, 50)]
+        .map(|(second, bytes, gateway)| epoch(second, 1, [(bytes * MIB, gateway * MIB), (0, 0)], 0));
+    let judgement = judge_last::<Check>(&epochs);
+    let evidence = &only(&judgement).1.evidence;
+    // A fifth of 99 MiB, and 10.
+    assert_eq!((&evidence["bytes"], &evidence["over_seconds"]), (&json!((298 * MIB) / 10), &json!(3600)));
+    assert_eq!(evidence["gateway_bytes"], 10 * MIB);
 }
 
 #[test]
