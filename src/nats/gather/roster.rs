@@ -193,9 +193,23 @@ impl Roster {
         std::mem::take(&mut self.departures)
     }
 
-    /// Goes on with those that were handed over.
+    /// Goes on with those that were handed over. A lame duck is known as one, because others name it until it ends.
     pub(super) fn take_over(&mut self, departures: Departures) {
+        for (id, duck) in departures.lame_ducks() {
+            let known = || Known {
+                id: Some(id.clone()),
+                cluster: duck.cluster.clone(),
+                lame_duck_at: Some(duck.at),
+                ..Known::default()
+            };
+            self.servers.entry(duck.server.clone()).or_insert_with(known);
+        }
         self.departures = departures;
+    }
+
+    #[cfg(test)]
+    pub(super) fn knows_as_lame_duck(&self, name: &str) -> bool {
+        self.servers.get(name).is_some_and(|known| known.lame_duck_at.is_some())
     }
 
     fn hear(&mut self, id: Name, name: Name, cluster: Option<Name>, at: OffsetDateTime) {

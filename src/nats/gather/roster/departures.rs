@@ -77,6 +77,12 @@ impl Departures {
         });
     }
 
+    /// Lame ducks that have not ended, with their ids.
+    pub(super) fn lame_ducks(&self) -> impl Iterator<Item = (&Name, &Departure)> {
+        let all = self.0.values().map(|(id, departure)| (id, departure));
+        all.filter(|(_, departure)| departure.how == Leaving::LameDuck && departure.back_at.is_none())
+    }
+
     /// All that are remembered, by name.
     pub(in crate::nats::gather) fn list(&self) -> Vec<Departure> {
         self.0.values().map(|(_, departure)| departure.clone()).collect()
