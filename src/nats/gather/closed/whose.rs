@@ -67,19 +67,19 @@ pub(super) fn fold_untold(
     connection: &Connection<'_>,
     stop: OffsetDateTime,
 ) -> Option<Untold> {
-    match owned(connection) {
-        Ok(connection) => fold.add(&target.source, &connection, stop),
-        Err(_) if ORDINARY_ENDS.contains(&&*connection.reason) => {
-            fold.count(&connection.reason);
-        }
-        Err(connection) => return Some(Untold { key: connection.issuer_key.to_string(), connection, stop }),
+    if let Some(connection) = owned(connection) {
+        fold.add(&target.source, &connection, stop);
+    } else if ORDINARY_ENDS.contains(&&*connection.reason) {
+        fold.count(&connection.reason);
+    } else {
+        let key = connection.issuer_key.to_string();
+        return Some(Untold { key, connection: kept(connection), stop });
     }
     None
 }
 
-/// The connection as a list with users would show it; an error where only its server knows.
-fn owned(connection: &Connection<'_>) -> Result<Connection<'static>, Connection<'static>> {
-    let known = kept(connection);
+/// The connection as a list with users would show it; none where only its server knows.
+fn owned(connection: &Connection<'_>) -> Option<Connection<'static>> {
     let reason = &*connection.reason;
     let with = |user: String, account: String| Connection {
         authorized_user: user.into(),
@@ -91,16 +91,16 @@ fn owned(connection: &Connection<'_>) -> Result<Connection<'static>, Connection<
     if !connection.issuer_key.is_empty() {
         // After an auth callout the JWT that the client brought is not that of its user.
         let issued = issued.filter(|issued| *issued.issuer == *connection.issuer_key);
-        return issued.map(|issued| with(issued.user, issued.account)).ok_or(known);
+        return issued.map(|issued| with(issued.user, issued.account));
     }
     match issued {
-        Some(issued) if reason == FULL => Ok(with(issued.user, issued.account)),
+        Some(issued) if reason == FULL => Some(with(issued.user, issued.account)),
         // Who it said that it is.
-        Some(issued) if is_before_login(reason) => Ok(with(issued.user, String::new())),
-        None if reason == FULL => Err(known),
+        Some(issued) if is_before_login(reason) => Some(with(issued.user, String::new())),
+        None if reason == FULL => None,
         // One to another server, which the server opened itself, has no user and yet an account.
-        _ if connection.kind == "Leafnode" && !is_before_login(reason) => Err(known),
-        _ => Ok(known),
+        _ if connection.kind == "Leafnode" && !is_before_login(reason) => None,
+        _ => Some(kept(connection)),
     }
 }
 

@@ -134,6 +134,19 @@ impl Found {
     }
 }
 
+/// Connections with an instance. Whose they are is known, since one account is asked for, and no user is looked at.
+fn options(account: &Name, offset: u64, limit: u64) -> ConnzOptions {
+    ConnzOptions {
+        auth: false,
+        subscriptions: true,
+        acc: Some(account.to_string()),
+        filter_subject: Some(format!("{PING}*.*")),
+        offset,
+        limit,
+        ..ConnzOptions::open()
+    }
+}
+
 /// The pages of one account on one server.
 pub(super) struct Pages<'a> {
     pub(super) inbox: &'a Inbox,
@@ -174,16 +187,7 @@ impl Pages<'_> {
         tally: &mut Tally,
     ) -> Result<(u64, u64), Answer> {
         let (id, name) = self.server;
-        let options = ConnzOptions {
-            // Whose they are is known: the account is asked for.
-            auth: false,
-            subscriptions: true,
-            acc: Some(self.account.to_string()),
-            filter_subject: Some(format!("{PING}*.*")),
-            offset,
-            limit,
-            ..ConnzOptions::open()
-        };
+        let options = options(self.account, offset, limit);
         let subject = format!("$SYS.REQ.SERVER.{id}.CONNZ");
         let missed = |missed: Missed| missed.answer(&subject, offset);
         let Some(_pass) = self.lanes.enter(id, bytes, self.plan.deadline).await else {
@@ -268,6 +272,15 @@ mod tests {
             subscriptions_list: Some(subjects.iter().map(|subject| (*subject).to_owned().into()).collect()),
             ..Connection::default()
         }
+    }
+
+    #[test]
+    fn no_user_is_asked_for() {
+        let asked = serde_json::to_value(options(&"APP".into(), 8, 64)).unwrap();
+        assert_eq!(
+            (&asked["auth"], &asked["acc"], &asked["limit"]),
+            (&false.into(), &"APP".into(), &64.into())
+        );
     }
 
     #[test]
