@@ -205,8 +205,6 @@ mod tests {
         let told = roster.departures();
         assert_eq!((&*told[0].server, told[0].cluster.as_deref(), told[0].at), ("n2", Some("east"), at(20)));
         assert_eq!((told.len(), told[1].back_at), (2, Some(at(30))));
-        let ids: Vec<Name> = roster.ids().into_iter().collect();
-        assert_eq!(ids, ["C2".into()], "n2 is known, and known to be a lame duck");
         assert!(roster.knows_as_lame_duck("n2"));
         // And back again, as one that stands by.
         assert_eq!(roster.take_departures().list(), told);
