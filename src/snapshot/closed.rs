@@ -43,6 +43,8 @@ pub struct Closed {
     pub groups: Vec<ClosedGroup>,
     /// By reason: how many ended, whoever they belonged to.
     pub reasons: BTreeMap<Name, u64>,
+    /// Of this agent's own connections, by reason. They are in nothing else here, but the server counts them as well.
+    pub own: BTreeMap<Name, u64>,
     /// Whether more ended than were listed, so that every count is a lower bound.
     pub at_least: bool,
 }
@@ -123,6 +125,7 @@ pub struct ClosedSource {
 pub struct ClosedFold {
     groups: BTreeMap<(Option<Name>, Name), ClosedGroup>,
     reasons: BTreeMap<Name, u64>,
+    own: BTreeMap<Name, u64>,
     texts: Texts,
 }
 
@@ -172,9 +175,16 @@ impl ClosedFold {
         }
     }
 
+    /// Takes in a connection of this agent that ended for this reason.
+    pub fn add_own(&mut self, reason: &str) {
+        let count = self.own.entry(bounded(reason, TEXT_BYTES)).or_default();
+        *count = count.saturating_add(1);
+    }
+
     /// What was learnt, when the last page has been taken in.
     pub fn finish(self, at_least: bool) -> Closed {
-        Closed { groups: self.groups.into_values().collect(), reasons: self.reasons, at_least }
+        let Self { groups, reasons, own, texts: _ } = self;
+        Closed { groups: groups.into_values().collect(), reasons, own, at_least }
     }
 }
 

@@ -27,7 +27,7 @@ mod texts;
 mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
-pub use boot::{Boot, Deaf, Ends};
+pub use boot::{Boot, Counters, Deaf, Ends, HeardBoot};
 pub use closed::{Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource};
 pub use connections::{
     AccountFold, Budget, ClientKind, ConnectionFold, FoldRules, FoldThresholds, Folded, Kinds, Login,
@@ -52,7 +52,7 @@ pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
-pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link};
+pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link, lagging_asset};
 pub use server::{Server, Version};
 pub use services::{Library, Service, ServiceConnection, Services, service_of};
 pub use subject::{covers, overlaps};
