@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn vars(more: serde_json::Value) -> ServerVars {
+    fn vars(more: &serde_json::Value) -> ServerVars {
         let mut told = json!({"connections": 0, "total_connections": 0, "max_connections": 10});
         told.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
         ServerVars::of(&serde_json::from_value(told).unwrap())
@@ -193,7 +193,7 @@ mod tests {
                 true,
             ),
         ] {
-            assert_eq!(vars(told.clone()).sheltered, sheltered, "{told}");
+            assert_eq!(vars(&told).sheltered, sheltered, "{told}");
         }
     }
 
@@ -206,7 +206,7 @@ mod tests {
             (json!({"cores": 0, "gomaxprocs": 4}), 4),
             (json!({"cores": 8}), 8),
         ] {
-            assert_eq!(vars(told.clone()).cores, cores, "{told}");
+            assert_eq!(vars(&told).cores, cores, "{told}");
         }
     }
 }

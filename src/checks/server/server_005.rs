@@ -108,7 +108,7 @@ mod tests {
         for used in [1101, 1_000_000, u64::MAX] {
             let judgement = judge::<Check>(&system(used, 1000).done());
             let n1 = Entity::server(&"n1".into(), Some(&"east".into()));
-            assert_eq!(judgement.standing(&n1), Standing::Clear, "{used}");
+            assert!(judgement.firing.is_empty() && judgement.standing(&n1) == Standing::Clear, "{used}");
         }
         // JetStream is off.
         assert!(judge::<Check>(&System::of(1).done()).firing.is_empty());
