@@ -6,7 +6,7 @@ use crate::snapshot::{Series, Server, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// How the boot before a restart ended.
@@ -46,8 +46,13 @@ impl Restart {
     }
 }
 
+/// What [`restarts`] is told from.
+pub(super) const SERIES: &[Series] = &[Series::ServerStarts, Series::HeardStarts];
+
 struct Boot {
     id: Name,
+    /// Whether it was heard once and never answered.
+    heard: bool,
     started: OffsetDateTime,
     first: OffsetDateTime,
     last: OffsetDateTime,
@@ -56,22 +61,37 @@ struct Boot {
 /// The restarts of the last hour of every server, by its key, the oldest first.
 pub(super) fn restarts(context: &Context<'_>) -> BTreeMap<Name, Vec<Restart>> {
     let mut boots: BTreeMap<Name, Vec<Boot>> = BTreeMap::new();
-    for track in context.tracks(Series::ServerStarts) {
+    let mut known = BTreeSet::new();
+    let tracks = |series| context.tracks(series).into_iter().map(move |track| (track, series));
+    // Those that answered come first.
+    for (track, series) in SERIES.iter().flat_map(|series| tracks(*series)) {
+        let heard = series == Series::HeardStarts;
+        if heard && known.contains(&track.boot) {
+            continue;
+        }
+        known.insert(track.boot.clone());
         let (Some(first), Some(last)) = (track.points.first(), track.points.last()) else { continue };
         let started =
             i64::try_from(last.value).ok().and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
         let Some(started) = started else { continue };
         boots.entry(track.key).or_default().push(Boot {
             id: track.boot,
+            heard,
             started,
             first: first.at,
             last: last.at,
         });
     }
     let of_key = |(key, mut boots): (Name, Vec<Boot>)| {
-        boots.sort_by(|a, b| (a.first, &a.id).cmp(&(b.first, &b.id)));
+        // Of what came to an end between two epochs only its own clock tells the order.
+        boots.sort_by(|a, b| {
+            (a.first, !a.heard, a.started, &a.id).cmp(&(b.first, !b.heard, b.started, &b.id))
+        });
         // Two servers may have one name where JetStream is not used: those that are seen side by side are no restart.
-        let follows = |pair: &&[Boot]| pair[0].last < pair[1].first;
+        let follows = |pair: &&[Boot]| {
+            let (old, new) = (&pair[0], &pair[1]);
+            old.last < new.first || (old.heard && old.last == new.first && old.started < new.started)
+        };
         let restarts: Vec<Restart> =
             boots.windows(2).filter(follows).map(|pair| restart(context, &pair[0], &pair[1])).collect();
         (key, restarts)

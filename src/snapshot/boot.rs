@@ -1,6 +1,6 @@
 //! Boots of servers: what is remembered of those that are over, and how it is known that they were to end.
 
-use super::{Snapshot, Version};
+use super::{ByKind, ServerVars, Snapshot, Version};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
@@ -20,8 +20,40 @@ pub struct Boot {
     pub version: Option<Version>,
     /// Its JetStream domain, if it has one; none where JetStream is off, or nothing was told.
     pub domain: Option<Option<Name>>,
+    /// What it counted when it last told, which may be earlier.
+    pub counters: Option<Counters>,
     /// When it was last seen, by the agent's clock.
     pub last: OffsetDateTime,
+}
+
+/// What a boot counts from its start on. All are 0 then.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// See [`ServerVars::slow_consumers`].
+    pub slow_consumers: u64,
+    /// See [`ServerVars::slow_by_kind`].
+    pub slow_by_kind: Option<ByKind>,
+    /// See [`ServerVars::stale_connections`].
+    pub stale_connections: Option<u64>,
+    /// See [`ServerVars::stale_by_kind`].
+    pub stale_by_kind: Option<ByKind>,
+    /// See [`ServerVars::stalled_clients`].
+    pub stalled_clients: Option<u64>,
+    /// When they were told, by the agent's clock; none where that is the start of the boot.
+    pub at: Option<OffsetDateTime>,
+}
+
+impl Counters {
+    fn of(vars: &ServerVars, at: OffsetDateTime) -> Self {
+        Self {
+            slow_consumers: vars.slow_consumers,
+            slow_by_kind: vars.slow_by_kind,
+            stale_connections: vars.stale_connections,
+            stale_by_kind: vars.stale_by_kind,
+            stalled_clients: vars.stalled_clients,
+            at: Some(at),
+        }
+    }
 }
 
 /// The boots that were seen, by the server's id.
@@ -35,7 +67,9 @@ impl Boots {
             let told = server.vars.as_ref().and_then(|vars| vars.jetstream.as_ref());
             let told = told.map(|jetstream| jetstream.domain.clone());
             let domain = told.or_else(|| self.0.get(&server.id)?.domain.clone());
-            let boot = Boot { key: server.key(), version: server.version, domain, last: at };
+            let counters = server.vars.as_ref().map(|vars| Counters::of(vars, at));
+            let counters = counters.or_else(|| self.0.get(&server.id)?.counters);
+            let boot = Boot { key: server.key(), version: server.version, domain, counters, last: at };
             self.0.insert(server.id.clone(), boot);
         }
         self.0.retain(|_, boot| at - boot.last < REMEMBER);
@@ -49,6 +83,12 @@ impl Boots {
 
     pub(super) fn get(&self, id: &Name) -> Option<&Boot> {
         self.0.get(id)
+    }
+
+    /// The boot of this server that was seen last before the one with this id.
+    pub(super) fn before(&self, key: &Name, id: &Name) -> Option<&Boot> {
+        let others = self.0.iter().filter(|(other, boot)| boot.key == *key && *other != id);
+        others.map(|(_, boot)| boot).max_by_key(|boot| boot.last)
     }
 
     /// The boot of this server that was seen last and told its JetStream domain; of two servers with the same key, neither.
@@ -66,6 +106,19 @@ pub struct Ends {
     pub announced: BTreeSet<Name>,
     /// When announcements may have been missed, the oldest first.
     pub deaf: Vec<Deaf>,
+    /// Boots that published a heartbeat since the previous epoch, and neither answered yet nor were heard before.
+    pub heard: Vec<HeardBoot>,
+}
+
+/// A boot that is known by its heartbeat alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeardBoot {
+    /// Its id.
+    pub id: Name,
+    /// The server's key.
+    pub key: Name,
+    /// The start of its process, by its own clock.
+    pub start: OffsetDateTime,
 }
 
 /// A time in which announcements may have been missed.

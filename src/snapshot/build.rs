@@ -247,6 +247,12 @@ impl System {
         self
     }
 
+    /// `n` connections of this agent on a server that ended for this reason.
+    pub(crate) fn end_own(mut self, server: &str, reason: &str, n: u64) -> Self {
+        self.server_mut(server).closed.get_or_insert_default().own.insert(reason.into(), n);
+        self
+    }
+
     /// A server on which more connections ended than it was asked for.
     pub(crate) fn ended_more(mut self, server: &str) -> Self {
         self.server_mut(server).closed.get_or_insert_default().at_least = true;
@@ -336,7 +342,7 @@ impl System {
         }
         for (id, fold) in folds {
             let closed = &mut snapshot.servers.get_mut(&id).unwrap().closed;
-            *closed = closed.take().map(|before| fold.finish(before.at_least));
+            *closed = closed.take().map(|before| Closed { own: before.own, ..fold.finish(before.at_least) });
         }
         snapshot
     }

@@ -47,6 +47,8 @@ pub struct Closed {
     pub groups: Vec<ClosedGroup>,
     /// By reason: how many ended, whoever they belonged to.
     pub reasons: BTreeMap<Name, u64>,
+    /// Of this agent's own connections, by reason. They are in nothing else here, but the server counts them as well.
+    pub own: BTreeMap<Name, u64>,
     /// How many are in no group, because there was no more room; they are in the totals. Ordinary ends do not count.
     pub ungrouped: u64,
     /// Whether more ended than were listed, or than there was room for in groups, so that every count is a lower bound.
@@ -130,6 +132,7 @@ pub struct ClosedFold {
     groups: BTreeMap<(Option<Name>, Name), ClosedGroup>,
     reasons: BTreeMap<Name, u64>,
     ungrouped: u64,
+    own: BTreeMap<Name, u64>,
     texts: Texts,
 }
 
@@ -198,11 +201,17 @@ impl ClosedFold {
         reason
     }
 
+    /// Takes in a connection of this agent that ended for this reason.
+    pub fn add_own(&mut self, reason: &str) {
+        let count = self.own.entry(bounded(reason, TEXT_BYTES)).or_default();
+        *count = count.saturating_add(1);
+    }
+
     /// What was learnt, when the last page has been taken in.
     pub fn finish(self, at_least: bool) -> Closed {
-        let Self { groups, reasons, ungrouped, .. } = self;
+        let Self { groups, reasons, ungrouped, own, texts: _ } = self;
         let at_least = at_least || ungrouped > 0;
-        Closed { groups: groups.into_values().collect(), reasons, ungrouped, at_least }
+        Closed { groups: groups.into_values().collect(), reasons, ungrouped, own, at_least }
     }
 }
 

@@ -49,6 +49,38 @@ pub struct Problem {
     pub text: Name,
 }
 
+impl Problem {
+    /// Whether it is of a stream or a consumer that only lags.
+    pub fn lags(&self) -> bool {
+        matches!(self.kind, ProblemKind::Stream | ProblemKind::Consumer) && self.cause().0
+    }
+
+    /// What it is of, in the server's words and without its cause: that stays while the cause changes.
+    pub fn asset(&self) -> &str {
+        self.text.rsplit_once('\'').map_or(&self.text, |(asset, _)| asset)
+    }
+
+    /// The cause without the names, and whether it says only that a replica lags (server source, 2.9 to 2.14).
+    pub fn cause(&self) -> (bool, &str) {
+        // Names may hold quotes and colons: what follows the last quote is the server's own.
+        let words = self.text.rsplit_once('\'').map_or(&*self.text, |(_, words)| words.trim());
+        let cause = match words.strip_prefix("is not current") {
+            None => return (false, words),
+            Some(rest) => rest.trim_start_matches(':').trim(),
+        };
+        match cause {
+            // 2.9 gives no cause.
+            "" => (true, "is not current"),
+            "stream catching up"
+            | "group node unhealthy"
+            | "group node missing"
+            | "stream node missing"
+            | "consumer node missing" => (true, cause),
+            _ => (false, cause),
+        }
+    }
+}
+
 impl Health {
     /// From an answer. Before 2.10 there is one text and no more: its kind is read from how it begins.
     pub fn of(healthz: &Healthz) -> Self {
@@ -102,6 +134,8 @@ fn kind_of_text(text: &str) -> ProblemKind {
         () if begins("JetStream stream") => ProblemKind::Stream,
         () if begins("JetStream consumer") => ProblemKind::Consumer,
         () if begins("JetStream account") => ProblemKind::Account,
+        // 2.9.16 to 2.9.25, where JetStream itself is well.
+        () if begins("JetStream can not lookup account") => ProblemKind::Account,
         () if begins("JetStream") => ProblemKind::JetStream,
         () => ProblemKind::Connection,
     }
@@ -124,6 +158,14 @@ mod tests {
         let old = Healthz { status: "unavailable".into(), error: Some(text.into()), errors: None };
         let health = Health::of(&old);
         assert_eq!(health.problems[0].kind, ProblemKind::Stream);
+        for (text, kind) in [
+            ("JetStream can not lookup account \"APP\": account missing", ProblemKind::Account),
+            ("JetStream account 'APP' could not be resolved", ProblemKind::Account),
+            ("JetStream is not current with the meta leader", ProblemKind::JetStream),
+        ] {
+            let old = Healthz { status: "unavailable".into(), error: Some(text.into()), errors: None };
+            assert_eq!(Health::of(&old).problems[0].kind, kind, "{text}");
+        }
         assert!(Health::of(&Healthz { status: "ok".into(), ..Healthz::default() }).ok);
     }
 }

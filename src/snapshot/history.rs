@@ -93,6 +93,11 @@ impl History {
         self.boots.get(id)
     }
 
+    /// Of a server, by its key: the boot that was seen last, of those of the last day, other than the one with this id.
+    pub fn boot_before(&self, key: &Name, id: &Name) -> Option<&Boot> {
+        self.boots.before(key, id)
+    }
+
     /// Of a server, by its key: the boot that was seen last and told its JetStream domain.
     pub fn last_with_domain(&self, key: &Name) -> Option<&Boot> {
         self.boots.last_with_domain(key)

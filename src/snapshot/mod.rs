@@ -27,7 +27,7 @@ mod texts;
 mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
-pub use boot::{Boot, Deaf, Ends};
+pub use boot::{Boot, Counters, Deaf, Ends, HeardBoot};
 pub use closed::{
     CLOSED_GROUPS, Closed, ClosedConnection, ClosedFold, ClosedGroup, ClosedSource, ORDINARY_ENDS,
     is_before_login,
@@ -55,7 +55,9 @@ pub use links::{Gateway, Gateways, INTEREST_ONLY, Leaf, Route, gateways, leafs, 
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
 pub use pace::Pace;
-pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, WINDOW as SERIES_WINDOW, gateway_link};
+pub use series::{
+    Kind as SeriesKind, Point, Reading, Series, Track, WINDOW as SERIES_WINDOW, gateway_link, lagging_asset,
+};
 pub use server::{Server, Version};
 pub use services::{Library, Service, ServiceConnection, Services, service_of};
 pub use subject::{covers, overlaps};

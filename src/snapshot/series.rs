@@ -1,6 +1,8 @@
 //! Numbers that checks follow over the window of the history.
 
-use super::{Account, Answer, Endpoint, Server, Snapshot};
+#[cfg(doc)]
+use super::Problem;
+use super::{Account, Answer, Endpoint, HeardBoot, Server, Snapshot};
 use crate::text::Name;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub enum Series {
     ServerSubscriptions,
     /// The start of a server as Unix time in seconds, by its key: a point for every boot that was seen.
     ServerStarts,
+    /// The same of boots that published a heartbeat and answered nothing in that epoch.
+    HeardStarts,
     /// Bytes that an account sent and received over all servers, through gateways and in all other ways, by account, in a
     /// system with gateways. What stands for the boot is the set of servers that told it, so that a server that is started
     /// anew, or no longer lists the account, begins another track. An epoch in which servers were asked only for accounts with
@@ -35,7 +39,12 @@ pub enum Series {
     ServiceInstances,
     /// The outbound gateways that were seen, by [`gateway_link`]; the value is always 1.
     GatewayLinks,
+    /// The first hundred streams and consumers of a server that lag, by [`lagging_asset`]; the value is always 1.
+    LaggingAssets,
 }
+
+/// Streams and consumers of one server that are followed while they lag.
+const LAGGING: usize = 100;
 
 /// How values of a series belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +81,12 @@ impl Series {
     /// See [`Kind`].
     pub const fn kind(self) -> Kind {
         match self {
-            Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => Kind::Gauge,
+            Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions | Self::LaggingAssets => {
+                Kind::Gauge
+            }
             // Of those of services it is asked only when they were seen last.
             Self::ServerStarts
+            | Self::HeardStarts
             | Self::ServiceInstances
             | Self::AccountBytes
             | Self::AccountGatewayBytes
@@ -87,7 +99,11 @@ impl Series {
     const fn most(self) -> usize {
         match self {
             Self::ServerConnections | Self::ServerCpu | Self::ServerSubscriptions => 60,
-            Self::ServerStarts | Self::ServiceInstances | Self::GatewayLinks => 2,
+            Self::ServerStarts
+            | Self::HeardStarts
+            | Self::ServiceInstances
+            | Self::GatewayLinks
+            | Self::LaggingAssets => 2,
             Self::AccountBytes | Self::AccountGatewayBytes => 12,
         }
     }
@@ -124,10 +140,12 @@ impl Series {
                 readings
             }
             Self::ServerStarts => servers(|server| u64::try_from(server.start?.unix_timestamp()).ok()),
+            Self::HeardStarts => heard_starts(snapshot),
             Self::ServiceInstances => services(snapshot),
             Self::AccountBytes => accounts(snapshot, |account| account.bytes),
             Self::AccountGatewayBytes => accounts(snapshot, Account::gateway_bytes),
             Self::GatewayLinks => gateway_links(snapshot),
+            Self::LaggingAssets => lagging_assets(snapshot),
         }
     }
 }
@@ -171,6 +189,34 @@ fn gateway_links(snapshot: &Snapshot) -> Vec<Reading> {
         let link =
             |remote: &Name| Reading { key: gateway_link(server, remote), boot: server.id.clone(), value: 1 };
         remotes.map(link).collect()
+    };
+    snapshot.servers.values().flat_map(of).collect()
+}
+
+fn heard_starts(snapshot: &Snapshot) -> Vec<Reading> {
+    let read = |heard: &HeardBoot| {
+        let value = u64::try_from(heard.start.unix_timestamp()).ok()?;
+        Some(Reading { key: heard.key.clone(), boot: heard.id.clone(), value })
+    };
+    snapshot.ends.heard.iter().filter_map(read).collect()
+}
+
+/// The key of a stream or a consumer that lags on a server, from its [`Problem::asset`].
+pub fn lagging_asset(server: &Server, asset: &str) -> Name {
+    Name::from(format!("{}\n{asset}", server.key()))
+}
+
+fn lagging_assets(snapshot: &Snapshot) -> Vec<Reading> {
+    let of = |server: &Server| -> Vec<Reading> {
+        let problems = server.health.iter().flat_map(|health| &health.problems);
+        let mut assets: Vec<&str> =
+            problems.filter(|problem| problem.lags()).map(|problem| problem.asset()).collect();
+        // Servers tell them in any order.
+        assets.sort_unstable();
+        assets.truncate(LAGGING);
+        let reading =
+            |asset: &str| Reading { key: lagging_asset(server, asset), boot: server.id.clone(), value: 1 };
+        assets.into_iter().map(reading).collect()
     };
     snapshot.servers.values().flat_map(of).collect()
 }

@@ -3,7 +3,8 @@
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::time::timestamp;
 pub use crate::wire::varz::ByKind;
-use crate::wire::varz::{JetStreamVarz, Varz};
+use crate::wire::varz::{JetStreamVarz, ListenerOpts, Varz};
+use std::net::IpAddr;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -26,10 +27,17 @@ pub struct ServerVars {
     pub memory: u64,
     /// Percent of one processor, over the last second (server source).
     pub cpu: f64,
-    /// Processors that the process may use: those of the machine, or fewer where `GOMAXPROCS` says so (2.10.28, 2.11.2).
+    /// Processors that the process may use: those of the machine, or fewer where `GOMAXPROCS` says so (2.10.28, 2.11.2). A
+    /// container may hold it to less: since 2.12.5 it is at least 2 there, and a part of one counts as a whole.
     pub cores: u64,
     /// Whether anybody has to log in. It stays true where `no_auth_user` lets everybody in (measured, 2.15.1).
     pub auth_required: bool,
+    /// Where it listens for clients; what it advertises, where it advertises another address.
+    pub host: Name,
+    /// Whether clients must show a certificate.
+    pub tls_verify: bool,
+    /// Whether every one of its listeners for clients and leafnodes is on a loopback address, or asks for a certificate.
+    pub sheltered: bool,
     /// When the configuration was last read.
     pub config_loaded: Option<OffsetDateTime>,
     /// Digest of the configuration (2.11).
@@ -88,7 +96,9 @@ impl ServerVars {
                 .map(|remote| bounded(&remote.name, NAME_BYTES))
                 .collect()
         });
-        let cores = varz.gomaxprocs.filter(|cores| *cores > 0).unwrap_or(varz.cores);
+        // Somebody may have set more than there are.
+        let most = if varz.cores > 0 { varz.cores } else { i64::MAX };
+        let cores = varz.gomaxprocs.filter(|cores| *cores > 0).map_or(varz.cores, |cores| cores.min(most));
         Self {
             connections: positive(varz.connections),
             total_connections: varz.total_connections,
@@ -99,6 +109,9 @@ impl ServerVars {
             cpu: if varz.cpu.is_finite() { varz.cpu.max(0.0) } else { 0.0 },
             cores: positive(cores),
             auth_required: varz.auth_required,
+            host: bounded(&varz.host, NAME_BYTES),
+            tls_verify: varz.tls_verify,
+            sheltered: sheltered(varz),
             config_loaded: timestamp(&varz.config_load_time),
             config_digest: varz.config_digest.as_ref().map(|digest| bounded(digest, NAME_BYTES)),
             max_pending: positive(varz.max_pending),
@@ -114,6 +127,18 @@ impl ServerVars {
             jetstream: jetstream(&varz.jetstream),
         }
     }
+}
+
+fn sheltered(varz: &Varz) -> bool {
+    let clients = is_loopback(&varz.host) || varz.tls_verify;
+    let other =
+        |listener: &ListenerOpts| listener.port == 0 || is_loopback(&listener.host) || listener.tls_verify;
+    clients && [&varz.websocket, &varz.mqtt, &varz.leaf].into_iter().all(other)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 fn jetstream(told: &JetStreamVarz) -> Option<JetStreamVars> {
@@ -133,4 +158,55 @@ fn jetstream(told: &JetStreamVarz) -> Option<JetStreamVars> {
 
 fn positive(count: i64) -> u64 {
     u64::try_from(count).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn vars(more: &serde_json::Value) -> ServerVars {
+        let mut told = json!({"connections": 0, "total_connections": 0, "max_connections": 10});
+        told.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        ServerVars::of(&serde_json::from_value(told).unwrap())
+    }
+
+    #[test]
+    fn a_server_is_sheltered_if_all_its_doors_are() {
+        for (told, sheltered) in [
+            (json!({"host": "0.0.0.0"}), false),
+            (json!({}), false),
+            (json!({"host": "10.0.0.1"}), false),
+            (json!({"host": "127.0.0.1"}), true),
+            (json!({"host": "localhost"}), true),
+            (json!({"host": "::1"}), true),
+            (json!({"host": "0.0.0.0", "tls_verify": true}), true),
+            (json!({"host": "127.0.0.1", "websocket": {"host": "0.0.0.0", "port": 8080}}), false),
+            (
+                json!({"host": "127.0.0.1", "websocket": {"host": "127.0.0.1", "port": 8080}, "mqtt": {}}),
+                true,
+            ),
+            (json!({"host": "127.0.0.1", "mqtt": {"host": "0.0.0.0", "port": 1883}}), false),
+            (json!({"host": "127.0.0.1", "leaf": {"host": "0.0.0.0", "port": 7422}}), false),
+            (
+                json!({"host": "127.0.0.1", "leaf": {"host": "0.0.0.0", "port": 7422, "tls_verify": true}}),
+                true,
+            ),
+        ] {
+            assert_eq!(vars(&told).sheltered, sheltered, "{told}");
+        }
+    }
+
+    #[test]
+    fn no_process_uses_more_processors_than_there_are() {
+        for (told, cores) in [
+            (json!({"cores": 8, "gomaxprocs": 2}), 2),
+            (json!({"cores": 8, "gomaxprocs": 64}), 8),
+            (json!({"cores": 8, "gomaxprocs": 0}), 8),
+            (json!({"cores": 0, "gomaxprocs": 4}), 4),
+            (json!({"cores": 8}), 8),
+        ] {
+            assert_eq!(vars(&told).cores, cores, "{told}");
+        }
+    }
 }

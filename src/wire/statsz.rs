@@ -67,21 +67,37 @@ pub fn parse(body: &[u8]) -> Result<(ServerInfo, Result<Statsz, WireError>), Wir
     Ok((answer.server, data))
 }
 
-/// Who published a heartbeat. Servers write that first, so the rest, which is long where there are many routes, is not
-/// looked at.
-pub fn heartbeat(body: &[u8]) -> Result<ServerInfo, WireError> {
+/// Who published a heartbeat, and the start of its process as it is written; empty where that is not told. Servers write
+/// both first, so the rest, which is long where there are many routes, is not looked at.
+pub fn heartbeat(body: &[u8]) -> Result<(ServerInfo, String), WireError> {
     const HEAD: &[u8] = br#"{"server":"#;
     if let Some(rest) = body.strip_prefix(HEAD) {
         let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<Object<ServerInfo>>();
         if let Some(Ok(Object(server))) = values.next() {
-            return Ok(server);
+            let start = rest.get(values.byte_offset()..).and_then(start_of).unwrap_or_default();
+            return Ok((server, start.to_owned()));
         }
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Started {
+        start: String,
     }
     #[derive(Deserialize)]
     struct Heartbeat {
         server: Object<ServerInfo>,
+        statsz: Option<Object<Started>>,
     }
-    super::parse::<Heartbeat>(body).map(|heartbeat| heartbeat.server.0)
+    let Heartbeat { server, statsz } = super::parse(body)?;
+    Ok((server.0, statsz.map(|Object(started)| started.start).unwrap_or_default()))
+}
+
+/// The start, where it is the first of the statistics.
+fn start_of(after_server: &[u8]) -> Option<&str> {
+    const START: &[u8] = br#","statsz":{"start":""#;
+    let text = after_server.strip_prefix(START)?;
+    let end = text.iter().position(|byte| *byte == b'"')?;
+    std::str::from_utf8(text.get(..end)?).ok()
 }
 
 #[cfg(test)]
@@ -108,12 +124,16 @@ mod tests {
 
     #[test]
     fn a_heartbeat_tells_who_sent_it() {
-        for body in [
-            r#"{"server":{"name":"n1","id":"A","cluster":"east"},"statsz":{"start":"#,
-            r#"{"statsz":{"start":"x"},"server":{"name":"n1","id":"A","cluster":"east"}}"#,
+        for (body, started) in [
+            (r#"{"server":{"name":"n1","id":"A","cluster":"east"},"statsz":{"start":"#, ""),
+            (r#"{"server":{"name":"n1","id":"A","cluster":"east"},"statsz":{"start":"x","mem":1"#, "x"),
+            (r#"{"server":{"name":"n1","id":"A","cluster":"east"},"statsz":{"mem":1,"start":"x"}}"#, ""),
+            (r#"{"statsz":{"start":"x"},"server":{"name":"n1","id":"A","cluster":"east"}}"#, "x"),
+            (r#"{"cut":true,"server":{"name":"n1","id":"A","cluster":"east"}}"#, ""),
         ] {
-            let info = heartbeat(body.as_bytes()).unwrap();
+            let (info, start) = heartbeat(body.as_bytes()).unwrap();
             assert_eq!((&*info.name, &*info.id, info.cluster.as_deref()), ("n1", "A", Some("east")));
+            assert_eq!(start, started, "{body}");
         }
         for bad in
             ["", "{}", "garbage", r#"{"server":[]}"#, r#"{"server":{"name":"#, r#"{"server":{"id":7}}"#]

@@ -21,6 +21,21 @@ pub struct Varz {
     /// The system account's name or key.
     #[serde(default)]
     pub system_account: Option<String>,
+    /// Where it listens for clients, or what it advertises instead.
+    #[serde(default)]
+    pub host: String,
+    /// Whether clients must show a certificate.
+    #[serde(default)]
+    pub tls_verify: bool,
+    /// The websocket block.
+    #[serde(default)]
+    pub websocket: ListenerOpts,
+    /// The mqtt block.
+    #[serde(default)]
+    pub mqtt: ListenerOpts,
+    /// The leafnodes block.
+    #[serde(default)]
+    pub leaf: ListenerOpts,
     /// The cluster block.
     #[serde(default)]
     pub cluster: ClusterOpts,
@@ -89,6 +104,18 @@ pub struct ByKind {
     pub gateways: u64,
     /// Leafnodes.
     pub leafs: u64,
+}
+
+/// What a block of a server's configuration says of its listener.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ListenerOpts {
+    /// Where it listens.
+    pub host: String,
+    /// 0 or left out where there is none.
+    pub port: i64,
+    /// Whether whoever connects must show a certificate; told of leafnodes only.
+    pub tls_verify: bool,
 }
 
 /// The cluster block of a server's configuration.

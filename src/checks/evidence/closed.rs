@@ -159,6 +159,12 @@ pub(in crate::checks) fn count_of(closed: &Closed, reason: &str) -> u64 {
     of.fold(0, |sum, (_, count)| sum.saturating_add(*count))
 }
 
+/// How many of this agent's own ended there for such a reason.
+pub(in crate::checks) fn own_count_of(server: &Server, reason: &str) -> u64 {
+    let own = server.closed.iter().flat_map(|closed| &closed.own);
+    own.filter(|(name, _)| name.starts_with(reason)).fold(0, |sum, (_, count)| sum.saturating_add(*count))
+}
+
 /// What was not told of connections that ended, on all servers or on one.
 pub(in crate::checks) fn closed_gaps(snapshot: &Snapshot, server: Option<&Name>) -> Vec<String> {
     let gaps = snapshot.coverage.gaps(Endpoint::Closed).into_iter();

@@ -1,25 +1,66 @@
-//! How far a counter of a server has gone since the epoch before.
+//! How far a counter of a server has gone since it was last told.
 
+use super::in_words;
 use crate::check::Context;
-use crate::snapshot::{ByKind, Server, ServerVars};
+use crate::snapshot::{ByKind, Counters, Server};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The counters of the same boot in the epoch before, or why there are none.
-pub(in crate::checks) fn vars_before<'a>(
-    context: &Context<'a>,
-    server: &Server,
-) -> Result<&'a ServerVars, String> {
-    let before = context.previous.and_then(|previous| previous.servers.get(&server.id));
+/// What a server counted before, and since when that is compared.
+#[derive(Debug)]
+pub(in crate::checks) struct Before {
+    pub(in crate::checks) counters: Counters,
+    /// Seconds since then. Of a server that was started since the previous epoch those since that one: the rate of the first
+    /// seconds of a process says little.
+    seconds: f64,
+    /// One clause: `since the previous epoch`.
+    pub(in crate::checks) since: String,
+}
+
+impl Before {
+    /// Whether they are those of the server's start, which nobody saw.
+    pub(in crate::checks) const fn is_start(&self) -> bool {
+        self.counters.at.is_none()
+    }
+
+    /// So many a minute; none where no time has passed.
+    pub(in crate::checks) fn rate(&self, count: u64) -> Option<f64> {
+        (self.seconds > 0.0).then(|| count as f64 * 60.0 / self.seconds)
+    }
+
+    /// The same to one decimal.
+    pub(in crate::checks) fn per_minute(&self, count: u64) -> Option<f64> {
+        self.rate(count).map(|rate| (rate * 10.0).round() / 10.0)
+    }
+}
+
+/// The counters that the same boot told last, however many epochs ago, so that what happened while it was silent is not lost;
+/// zeros if it was started since the previous epoch. Else why there are none.
+pub(in crate::checks) fn before(context: &Context<'_>, server: &Server) -> Result<Before, String> {
     let name = &server.name;
-    let Some(before) = before else {
-        return Err(format!(
-            "server {name} did not answer in the epoch before, or was started since: its counters are compared from the \
-             next epoch on"
-        ));
-    };
-    let vars = before.vars.as_ref();
-    vars.ok_or_else(|| format!("server {name} did not answer VARZ in the epoch before"))
+    let now = context.now.taken_at;
+    let previous = context.previous.map(|previous| previous.taken_at);
+    let told = context.history.boot(&server.id).and_then(|boot| boot.counters);
+    if let Some((counters, at)) = told.and_then(|counters| Some((counters, counters.at?))) {
+        let seconds = (now - at).as_seconds_f64();
+        let since = match Some(at) == previous {
+            true => "since the previous epoch".into(),
+            false => format!("in the last {}", in_words((now - at).whole_seconds().unsigned_abs())),
+        };
+        return Ok(Before { counters, seconds, since });
+    }
+    let age = server.now.zip(server.start).map(|(now, start)| now - start).filter(|age| !age.is_negative());
+    let elapsed = previous.map(|previous| now - previous);
+    match age.zip(elapsed) {
+        Some((age, elapsed)) if age < elapsed => Ok(Before {
+            counters: Counters::default(),
+            seconds: elapsed.as_seconds_f64(),
+            since: "since it was started".into(),
+        }),
+        _ => Err(format!(
+            "server {name} has not told its counters before: they are compared from the next epoch on"
+        )),
+    }
 }
 
 /// So many a minute, over the seconds since the epoch before, to one decimal.
@@ -28,7 +69,7 @@ pub(in crate::checks) fn per_minute(context: &Context<'_>, count: u64) -> Option
     Some((count as f64 * 600.0 / seconds).round() / 10.0)
 }
 
-/// How far counters by kind of connection have gone since the epoch before.
+/// How far counters by kind of connection have gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub(in crate::checks) struct ByKindSince {
     /// Clients.
@@ -51,6 +92,17 @@ impl ByKindSince {
             gateways: now.gateways.saturating_sub(before.gateways),
             leafs: now.leafs.saturating_sub(before.leafs),
         })
+    }
+
+    /// Without so many clients.
+    pub(in crate::checks) const fn without(self, clients: u64) -> Self {
+        Self { clients: self.clients.saturating_sub(clients), ..self }
+    }
+
+    /// All kinds together.
+    pub(in crate::checks) const fn sum(self) -> u64 {
+        let Self { clients, routes, gateways, leafs } = self;
+        clients.saturating_add(routes).saturating_add(gateways).saturating_add(leafs)
     }
 
     /// ` (3 of clients, 1 of routes)`; nothing where there is none.

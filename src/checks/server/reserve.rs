@@ -137,13 +137,18 @@ pub(super) fn bytes(number: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Servers whose streams use the share of what is reserved for them.
+/// Above this share of what is reserved, in percent, streams that reserve nothing are counted in: one with `max_bytes` keeps
+/// within it, but for what is being written.
+const ALONE: f64 = 110.0;
+
+/// Servers whose streams use the share of what is reserved for them, as far as all of them reserve something.
 pub(super) fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>, medium: Medium) -> Vec<Verdict> {
     let each = context.now.servers.values().filter_map(|server| {
         let here = medium.of(server.vars.as_ref()?.jetstream.as_ref()?);
         let entity = Entity::server(&server.name, server.cluster.as_ref());
         let warn_percent = thresholds.of(&entity).warn_percent;
-        if !reaches(here.used, here.reserved, warn_percent) {
+        let mixed = here.used as f64 * 100.0 > ALONE * here.reserved as f64;
+        if mixed || !reaches(here.used, here.reserved, warn_percent) {
             return None;
         }
         let evidence = Evidence::of(context.now, server, medium, here);
@@ -166,7 +171,7 @@ fn remediation(server: &Server, evidence: &Evidence, medium: Medium) -> Vec<Stri
     let mut steps = Vec::new();
     if evidence.used > evidence.reserved {
         steps.push(
-            "More is used than is reserved: streams without `max_bytes` are among them; give each of them one.".into(),
+            "More is used than is reserved: streams without `max_bytes` seem to be among them; give each of them one.".into(),
         );
     }
     steps.push(

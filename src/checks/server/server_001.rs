@@ -155,6 +155,10 @@ fn closed_listeners(text: &str) -> Vec<Listener> {
             Some((name, error)) => (name, Some(error.strip_suffix(')').unwrap_or(error).to_owned())),
             None => (part, None),
         };
+        // `name(ok, but …)` is open, and `startup did not complete` is no listener.
+        if name.contains(' ') || error.as_ref().is_some_and(|error| error.starts_with("ok, but ")) {
+            return None;
+        }
         (!name.is_empty()).then(|| Listener { name: name.to_owned(), error })
     };
     parts.into_iter().filter_map(listener).collect()
@@ -232,6 +236,24 @@ mod tests {
         );
         assert!(firing.remediation[0].contains("`server`: listen tcp 0.0.0.0:4222"), "{firing:?}");
         assert_eq!(judgement.standing(&server("n2")), Standing::Clear);
+    }
+
+    #[test]
+    fn a_listener_that_is_open_is_not_named() {
+        for (list, summary) in [
+            (
+                "route(ok, but listen tcp: too many open files), server",
+                "server n1 is not ready for connections: server not open",
+            ),
+            (
+                "startup did not complete",
+                "server n1 says that it is not ready: failed to be ready for connections after 1ms: startup did not complete",
+            ),
+        ] {
+            let text = format!("failed to be ready for connections after 1ms: {list}");
+            let told = json!({"status": "error", "errors": [{"type": "CONNECTION", "error": text}]});
+            assert_eq!(only(&judge::<Check>(&answers(told).done())).1.summary, summary);
+        }
     }
 
     #[test]

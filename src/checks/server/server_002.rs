@@ -20,8 +20,8 @@ pub(super) struct VersionMismatch;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// While a server of the cluster has been running for less than this, e.g. `1h`, a rolling upgrade is assumed to be on
-    /// its way; at least `1s`.
+    /// While a server of the cluster that changed its version has been running for less than this, e.g. `1h`, a rolling upgrade
+    /// is assumed to be on its way; at least `1s`.
     #[serde(with = "as_text")]
     #[schemars(with = "String")]
     rolling_for: Duration,
@@ -45,7 +45,8 @@ pub(super) struct Evidence {
     version: String,
     /// The version of most servers of the cluster; of several the highest.
     cluster_version: String,
-    /// Whether a server of the cluster was started a short time ago, so that a rolling upgrade may be on its way.
+    /// Whether a server of the cluster was started a short time ago with another version than before, or one that was not known
+    /// before, so that a rolling upgrade may be on its way.
     rolling: bool,
     /// Every version of the cluster, the most frequent first.
     versions: Vec<Row>,
@@ -88,8 +89,8 @@ impl Rule for VersionMismatch {
         aliases: &[],
         docs_url: None,
         differs: Some(
-            "A cluster of which a server was started within the last hour is taken to be in the middle of a rolling upgrade, \
-             which is information and no warning, and versions are compared as numbers, since 2.9.25 is older than 2.10.0.",
+            "A cluster of which a server was started within the last hour, with another version than before as far as that is \
+             known, is taken to be in the middle of a rolling upgrade, which is information and no warning, and versions are compared as numbers, since 2.9.25 is older than 2.10.0.",
         ),
         rule: "A server runs another version than most servers of its cluster.",
         why: "Servers of different versions work together, which is what makes a rolling upgrade possible, but they are not \
@@ -99,8 +100,9 @@ impl Rule for VersionMismatch {
               The version of most servers is that of the cluster; where two are equally frequent, the higher one. What follows \
               the three numbers, such as `-RC.1`, is not looked at.\n\n\
               While any server of the cluster has been running for less than an hour, an upgrade is assumed to be on its way \
-              and the finding is information. When nothing has been started for that long and versions still differ, \
-              somebody has stopped halfway: then it is a warning.",
+              and the finding is information, unless that server is known to have had the same version before: then it was \
+              only restarted. When nothing has been upgraded for that long and versions still differ, somebody has \
+              stopped halfway: then it is a warning.",
         remedy: &[
             "Finish the upgrade, one server after another: lame-duck mode, then restart with the version of the others.",
             "If the upgrade was stopped because of a problem, bring the upgraded servers back to the old version.",
@@ -120,7 +122,10 @@ impl Rule for VersionMismatch {
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let clusters = context.now.clusters();
-        clusters.iter().flat_map(|(name, servers)| judge_cluster(thresholds, name, servers)).collect()
+        clusters
+            .iter()
+            .flat_map(|(name, servers)| judge_cluster(context, thresholds, name, servers))
+            .collect()
     }
 }
 
@@ -129,7 +134,18 @@ fn running_for(server: &Server) -> Option<Duration> {
     Duration::try_from(server.now? - server.start?).ok()
 }
 
-fn judge_cluster(thresholds: &Thresholds<Limits>, cluster: &Name, servers: &[&Server]) -> Vec<Verdict> {
+/// Whether it is known to have had the same version before it was started.
+fn kept_its_version(context: &Context<'_>, server: &Server) -> bool {
+    let before = context.history.boot_before(&server.key(), &server.id).and_then(|boot| boot.version);
+    before.is_some() && before == server.version
+}
+
+fn judge_cluster(
+    context: &Context<'_>,
+    thresholds: &Thresholds<Limits>,
+    cluster: &Name,
+    servers: &[&Server],
+) -> Vec<Verdict> {
     let mut versions: BTreeMap<Version, Vec<Name>> = BTreeMap::new();
     for server in servers {
         if let Some(version) = server.version {
@@ -144,12 +160,15 @@ fn judge_cluster(thresholds: &Thresholds<Limits>, cluster: &Name, servers: &[&Se
     let (common, of_common) = (*common, of_common.len());
     let last =
         servers.iter().filter_map(|server| Some((running_for(server)?, *server))).min_by_key(|(age, _)| *age);
+    let upgrades = servers.iter().filter(|server| !kept_its_version(context, server));
+    let upgraded = upgrades.filter_map(|server| running_for(server)).min();
     let differing = servers.iter().filter(|server| server.version.is_some_and(|version| version != common));
     differing
         .map(|server| {
             let entity = Entity::server(&server.name, Some(cluster));
             let rolling_for = thresholds.of(&entity).rolling_for;
-            let rolling = last.is_some_and(|(age, _)| age < rolling_for);
+            let rolling = upgraded.is_some_and(|age| age < rolling_for);
+            let restarted = last.is_some_and(|(age, _)| age < rolling_for);
             let version = server.version.unwrap_or_default();
             let mut rows: Vec<Row> = versions.iter().map(|(version, names)| row(*version, names)).collect();
             rows.sort_by_key(|row| std::cmp::Reverse(row.servers));
@@ -164,9 +183,10 @@ fn judge_cluster(thresholds: &Thresholds<Limits>, cluster: &Name, servers: &[&Se
                     seconds: age.as_secs(),
                 }),
             };
-            let state = match rolling {
-                true => "a rolling upgrade seems to be in progress",
-                false => "and nothing has been restarted for a while: a standing mismatch",
+            let state = match (rolling, restarted) {
+                (true, _) => "a rolling upgrade seems to be in progress",
+                (false, true) => "and what was restarted kept its version: a standing mismatch",
+                (false, false) => "and nothing has been restarted for a while: a standing mismatch",
             };
             let summary = format!(
                 "server {} runs {version} while {of_common} of {} of cluster {cluster} run {common}; {state}",
@@ -223,7 +243,7 @@ mod tests {
     use super::*;
     use crate::check::Settings;
     use crate::check::Standing;
-    use crate::checks::laws::{judge, judge_set, only};
+    use crate::checks::laws::{judge, judge_last, judge_set, only};
     use crate::snapshot::build::{System, at};
     use serde_json::json;
 
@@ -295,6 +315,32 @@ mod tests {
         let settings = Settings { base, ..Settings::default() };
         let judgement = judge_set::<Check>(&system(&[OLD, OLD, NEW], 4000).done(), None, &[], &settings);
         assert_eq!(only(&judgement).1.severity, Some(Severity::Info));
+    }
+
+    #[test]
+    fn a_restart_with_the_same_version_is_no_upgrade() {
+        let second = |before: Option<Version>| {
+            let earlier = system(&[OLD, OLD, before], 90_000).done();
+            let mut now = system(&[OLD, OLD, NEW], 90_000).at(60).done();
+            let n3 = now.servers.remove("ID-n3").unwrap();
+            let named = now.coverage.present.remove("ID-n3").unwrap();
+            now.coverage.present.insert("NEXT".into(), named);
+            now.coverage.note(Endpoint::Varz, &"NEXT".into(), crate::snapshot::Answer::Complete);
+            now.servers.insert("NEXT".into(), Server { id: "NEXT".into(), start: Some(at(-30)), ..n3 });
+            let judgement = judge_last::<Check>(&[earlier, now]);
+            let (_, firing) = only(&judgement);
+            (firing.severity, firing.summary.clone())
+        };
+        let (severity, summary) = second(NEW);
+        assert_eq!(severity, Some(Severity::Warning));
+        assert!(
+            summary.ends_with("; and what was restarted kept its version: a standing mismatch"),
+            "{summary}"
+        );
+        // Upgraded, and one whose version before is not known.
+        for before in [OLD, None] {
+            assert_eq!(second(before).0, Some(Severity::Info), "{before:?}");
+        }
     }
 
     #[test]

@@ -95,7 +95,8 @@ impl Rule for HighCpu {
         differs: Some(
             "A server tells its use over a single second, so that it must be high in two epochs in a row, and it is \
              compared with the processors that the process may use (GOMAXPROCS, told since 2.10.28 and 2.11.2) where that is \
-             fewer than the machine has.",
+             fewer than the machine has. From 2.12.5 on that is 2 or more even in a container with less, where an override \
+             is needed.",
         ),
         rule: "A server process uses 90 % or more of the processors that it may use, in two epochs in a row.",
         why: "A server without spare processor time delivers late: round trips grow, clients are taken for slow consumers \
@@ -105,6 +106,9 @@ impl Rule for HighCpu {
               asked for. 100 % stands for one processor, so that a process on eight may tell up to 800. Before 2.10.28 \
               and 2.11.2 the processors of the machine are told even where the process is held to fewer of them, as in \
               a container: there, the share that is told here is too low.\n\n\
+              A container may be held to a part of a processor. Before 2.12.5 a server rounds that down, but to no less than \
+              one; since then it is rounded up, and to no less than two. So in a container of 1 processor a newer server shows \
+              50 % at most, and with 2.5 of them 83 %: lower `warn_percent` for it in a `[[checks.SERVER_003.override]]`.\n\n\
               The busiest connections are found by what they carried since they connected. What is shown for each second is the \
               average over that time.",
         remedy: &[

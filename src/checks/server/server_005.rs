@@ -21,13 +21,18 @@ impl Rule for JetStreamMemoryPressure {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "Where more than 110 % of what is reserved is used nothing is said: a server counts what all streams use and \
+             reserves for those with `max_bytes` alone, so that one small bucket with a limit beside large streams without \
+             one would show thousands of percent.",
+        ),
         rule: "The streams that a server keeps in memory use 90 % or more of what is reserved for them there.",
-        why: "Reserved is the sum of the `max_bytes` of the memory streams that a server hosts. When they have used it up, each \
+        why: "Reserved is the sum of the `max_bytes` of the memory streams that a server hosts. A stream that has used up its own \
               drops its oldest messages or refuses new ones, as its discard policy says.\n\n\
-              Streams without `max_bytes` reserve nothing but use memory all the same, so that the share can exceed 100 %. Where \
-              no stream has `max_bytes` nothing is reserved, which is so in most installations, and there is nothing to compare \
-              with. A server without a cluster does not count the quotas of accounts as reserved either.",
+              Streams without `max_bytes` reserve nothing but use memory all the same, and a server tells only the sum. Where \
+              that is above 110 % of what is reserved such streams are in it for certain, and there is nothing to compare with; \
+              below that they may still be. Where no stream has `max_bytes` nothing is reserved, which is so in most \
+              installations. What accounts may use at most is not counted as reserved.",
         remedy: &[
             "Find the memory streams that are near their `max_bytes`, and let them keep less or raise it.",
             "Give every memory stream a `max_bytes`, so that one cannot take what others reserved.",
@@ -90,15 +95,21 @@ mod tests {
 
     #[test]
     fn more_than_is_reserved_is_said_and_the_edges_hold() {
-        let judgement = judge::<Check>(&system(950, 100).done());
+        let judgement = judge::<Check>(&system(950, 864).done());
         let firing = only(&judgement).1;
-        assert_eq!(firing.observed.percent, Some(950.0));
+        assert_eq!(firing.observed.percent, Some(110.0));
         assert!(firing.remediation[0].starts_with("More is used than is reserved"));
         assert!(firing.remediation.iter().any(|step| step.contains("max_memory_store")));
         for (used, reserved) in [(u64::MAX, 0), (0, 0), (0, u64::MAX)] {
             assert!(judge::<Check>(&system(used, reserved).done()).firing.is_empty(), "{used} {reserved}");
         }
         assert_eq!(judge::<Check>(&system(u64::MAX, u64::MAX).done()).firing.len(), 1);
+        // Streams without a reservation are counted in: 1000 times what one bucket reserves tells nothing.
+        for used in [1101, 1_000_000, u64::MAX] {
+            let judgement = judge::<Check>(&system(used, 1000).done());
+            let n1 = Entity::server(&"n1".into(), Some(&"east".into()));
+            assert!(judgement.firing.is_empty() && judgement.standing(&n1) == Standing::Clear, "{used}");
+        }
         // JetStream is off.
         assert!(judge::<Check>(&System::of(1).done()).firing.is_empty());
         let judgement = judge::<Check>(&system(99, 100).silent("n1", Endpoint::Varz).done());

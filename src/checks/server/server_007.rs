@@ -26,6 +26,14 @@ impl Validate for Limits {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
+    /// Where it listens for clients; what it advertises, where it advertises another address.
+    #[schemars(with = "String")]
+    host: Name,
+    /// Whether it asks clients for a certificate.
+    tls_verify: bool,
+    /// Whether it says of all its listeners for clients and leafnodes that they are on a loopback address or ask for a
+    /// certificate, which makes it a warning.
+    sheltered: bool,
     /// Open client connections of this server.
     connections: u64,
     /// Servers of its cluster that ask for a login, at most 5: what they keep out comes in here.
@@ -52,11 +60,18 @@ impl Rule for AuthenticationNotRequired {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
-        rule: "A server does not require its clients to log in.",
+        differs: Some(
+            "It is a warning where every listener for clients and leafnodes is on a loopback address or asks for a certificate, \
+             as far as the server tells: not everybody reaches such a server.",
+        ),
+        rule: "A server does not require its clients to log in; a warning where it is reached from its own host only, or with a \
+               certificate.",
         why: "Whoever reaches the port of such a server may publish and subscribe in its global account, and through the routes \
               of the cluster in that account on all its servers, whatever those ask for. One server that was started \
               with an older configuration file opens the whole cluster.\n\n\
+              A server that listens on a loopback address is open to whatever runs on its host, and to whatever a proxy there \
+              lets in; one with `tls_verify` to every holder of a certificate of its authority. A server with \
+              `client_advertise` shows that address instead of the one that it listens on.\n\n\
               The reverse does not hold: a server with `no_auth_user` lets everybody in as that user and yet says that it \
               requires a login (measured, 2.15.1), and no answer shows the setting. Look for it in the \
               configuration files.",
@@ -102,7 +117,14 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
             if others == 1 { "does" } else { "do" }
         ));
     }
+    if vars.sheltered {
+        let how = if vars.tls_verify { "who must show a certificate" } else { "who come from its own host" };
+        summary.push_str(&format!("; it lets in only those {how}"));
+    }
     let evidence = Evidence {
+        host: vars.host.clone(),
+        tls_verify: vars.tls_verify,
+        sheltered: vars.sheltered,
         connections: vars.connections,
         closed_servers: closed,
         closed: others,
@@ -118,10 +140,13 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
             server.name
         ),
     }];
-    steps.push("Until then, keep strangers from its client port by a firewall.".into());
+    if !vars.sheltered {
+        steps.push("Until then, keep strangers from its client port by a firewall.".into());
+    }
     steps.push("Look who is connected meanwhile, by the addresses in the evidence.".into());
     let observed = Observed::count(vars.connections, 0u64, "connections of an open server");
-    Some(Verdict::firing(entity, summary, observed, &evidence, steps))
+    let verdict = Verdict::firing(entity, summary, observed, &evidence, steps);
+    Some(if vars.sheltered { verdict.with_severity(Severity::Warning) } else { verdict })
 }
 
 #[cfg(test)]
@@ -140,7 +165,7 @@ mod tests {
         let open = || System::of(3).vars("n2", |vars| vars.auth_required = false);
         let judgement = judge::<Check>(&open().done());
         let (entity, firing) = only(&judgement);
-        assert_eq!(&*entity.id, "n2");
+        assert_eq!((&*entity.id, firing.severity), ("n2", None));
         assert_eq!(
             firing.summary,
             "server n2 does not require clients to log in, while 2 servers of its cluster do"
@@ -152,6 +177,28 @@ mod tests {
         let judgement = judge::<Check>(&all.done());
         assert_eq!(judgement.firing.len(), 3);
         assert_eq!(judgement.firing[0].1.summary, "server n1 does not require clients to log in");
+    }
+
+    #[test]
+    fn one_that_not_everybody_reaches_is_a_warning() {
+        for (host, tls_verify, end) in [
+            ("127.0.0.1", false, "; it lets in only those who come from its own host"),
+            ("0.0.0.0", true, "; it lets in only those who must show a certificate"),
+        ] {
+            let system = System::of(1).vars("n1", |vars| {
+                (vars.auth_required, vars.sheltered) = (false, true);
+                (vars.host, vars.tls_verify) = (host.into(), tls_verify);
+            });
+            let judgement = judge::<Check>(&system.done());
+            let firing = only(&judgement).1;
+            assert_eq!(firing.severity, Some(Severity::Warning));
+            assert!(firing.summary.ends_with(end), "{}", firing.summary);
+            assert_eq!(
+                (&firing.evidence["host"], &firing.evidence["sheltered"]),
+                (&json!(host), &json!(true))
+            );
+            assert!(!firing.remediation.iter().any(|step| step.contains("firewall")));
+        }
     }
 
     #[test]

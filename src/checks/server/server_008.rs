@@ -6,7 +6,7 @@ use crate::check::{
 };
 use crate::checks::as_text;
 use crate::checks::evidence::{TOP, in_words};
-use crate::checks::restarts::{Ended, Restart, RestartRow, age, restarts};
+use crate::checks::restarts::{Ended, Restart, RestartRow, SERIES, age, restarts};
 use crate::snapshot::{Endpoint, Series, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -21,8 +21,8 @@ pub(super) struct UnexpectedRestart;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Keep the finding until the new process has been running for this long, e.g. `15m`; at least `1s`, and of use up to
-    /// an hour, for which boots are remembered.
+    /// Keep the finding until the new process has been seen for this long, e.g. `15m`; at least `1s`, and of use up to an
+    /// hour, for which boots are remembered.
     #[serde(with = "as_text")]
     #[schemars(with = "String")]
     show_for: Duration,
@@ -44,7 +44,7 @@ impl Validate for Limits {
 pub(super) struct Evidence {
     /// The restart.
     restart: RestartRow,
-    /// Seconds for which the new process has been running.
+    /// Seconds for which the new process has been running. It may have recovered streams for long before it was seen.
     running_seconds: u64,
     /// Seconds from when the old process was last seen to the start of the new one, at most.
     gone_seconds: u64,
@@ -75,13 +75,14 @@ impl Rule for UnexpectedRestart {
              between is paired with its earlier process all the same.",
         ),
         rule: "A server of the same version runs as another process than before, and the one before ended without announcing \
-               it; shown until the new process has been running for 15 minutes.",
+               it; shown until the new process has been seen for 15 minutes.",
         why: "A server that is stopped in order, by a signal or by lame-duck mode, tells the system account before it ends. One \
               that crashes, that is killed because it uses too much memory, or whose machine goes down, does not: \
               its clients are cut off at once, and what was not yet written may be lost.\n\n\
               The new process has another id and another start. A server that did not answer for some epochs in \
-              between is still recognized, for an hour, by its cluster and name. Where the version \
-              changed, somebody upgraded it, in whatever manner, and nothing is said.\n\n\
+              between is still recognized, for an hour, by its cluster and name; one without a `server_name` cannot be, because it \
+              is called by its id, which is new each time. Where the version changed, somebody upgraded it, in whatever \
+              manner, and nothing is said.\n\n\
               An announcement can be missed while this agent's connection is lost, or if its user may not subscribe to those \
               events; then it cannot be said, except of the server that the agent was connected to itself, whose last \
               words come before the end of the connection.",
@@ -91,7 +92,7 @@ impl Rule for UnexpectedRestart {
             "Look for a liveness probe that restarts a server that is only busy.",
             "Let whatever stops servers send SIGTERM or use lame-duck mode, and give them time.",
         ],
-        needs: &[Endpoint::Varz, Endpoint::Events],
+        needs: &[Endpoint::Varz],
         evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
@@ -99,7 +100,7 @@ impl Rule for UnexpectedRestart {
     // Whether it was announced is what the rule looks at: within the time that maintenance is given, a crash is a crash.
     const DISTURBED: Disturbed = Disturbed::Never;
     const EPOCHS: u64 = 2;
-    const SERIES: &'static [Series] = &[Series::ServerStarts];
+    const SERIES: &'static [Series] = SERIES;
     type Thresholds = Limits;
     type Evidence = Evidence;
 
@@ -119,11 +120,14 @@ fn judge_server(
     let all = restarts.get(&server.key())?;
     let restart = all.last().filter(|restart| restart.id == server.id && !restart.changes_version())?;
     let entity = Entity::server(&server.name, server.cluster.as_ref());
-    let running = age(context, server, restart.first_seen);
+    // Not for how long it has been running: a server restores its streams before it answers anybody, for hours where there
+    // are many, and after a crash all the more.
+    let seen = u64::try_from((context.now.taken_at - restart.first_seen).whole_seconds()).unwrap_or(0);
     let show_for = thresholds.of(&entity).show_for.as_secs();
-    if running >= show_for {
+    if seen >= show_for {
         return None;
     }
+    let running = age(context, server, restart.first_seen);
     match &restart.ended {
         Ended::Announced => return None,
         Ended::Unheard(why) => {
@@ -151,7 +155,7 @@ fn judge_server(
         server.name,
         in_words(running)
     );
-    let observed = Observed::count(running, show_for, "seconds since the start");
+    let observed = Observed::count(seen, show_for, "seconds since it was first seen");
     let remediation = remediation(server, &evidence);
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
 }

@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least,
 };
-use crate::checks::restarts::{Ended, Restart, RestartRow, restarts};
+use crate::checks::restarts::{Ended, Restart, RestartRow, SERIES, restarts};
 use crate::snapshot::{Endpoint, Series, Server};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,16 +69,17 @@ impl Rule for CrashLoop {
         why: "A server that crashes, is started by its supervisor and crashes again takes its clients with it each time, \
               and its JetStream groups choose a new leader and then catch up again. Often the supervisor waits longer after every \
               crash, so that the server is missing for most of the time.\n\n\
-              What is counted are processes that this agent has seen: where a server lives for less than an epoch, there \
-              were more. Restarts that were announced do not count. While the server is silent it cannot be judged, and an \
-              earlier finding stays.",
+              What is counted are processes that answered this agent, or published a heartbeat, which a server does within its \
+              first second and then every 10 s: one that ends before it has routes is not seen. Restarts that were announced do not count. A server without a `server_name` is called by its id, which is new \
+              each time, so that its boots cannot be told from other servers. While the server is silent it cannot be judged, \
+              and an earlier finding stays.",
         remedy: &[
             "Read the last lines of the log before each start: a crash loop nearly always has one cause.",
             "Look whether the process is killed for its memory while it recovers streams: give it more, or raise GOMEMLIMIT.",
             "Look whether a liveness probe ends it before it has recovered: give it a startup probe.",
             "Take the server out of the clients' URLs until it stays up.",
         ],
-        needs: &[Endpoint::Varz, Endpoint::Events],
+        needs: &[Endpoint::Varz],
         evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
@@ -86,7 +87,7 @@ impl Rule for CrashLoop {
     // Whether it was announced is what the rule looks at.
     const DISTURBED: Disturbed = Disturbed::Never;
     const EPOCHS: u64 = 2;
-    const SERIES: &'static [Series] = &[Series::ServerStarts];
+    const SERIES: &'static [Series] = SERIES;
     type Thresholds = Limits;
     type Evidence = Evidence;
 

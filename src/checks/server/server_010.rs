@@ -79,6 +79,8 @@ impl Rule for HighRouteRtt {
              is too busy to answer.",
             "Put servers that are far from each other into clusters of their own, and join those by gateways.",
             "Look whether the route has bytes pending: a full route is slow.",
+            "Where the distance is meant for now, raise `rtt` for the cluster or the server in a \
+             `[[checks.SERVER_010.override]]`.",
         ],
         needs: &[Endpoint::Routez],
         evidence_from: &[],
@@ -87,6 +89,8 @@ impl Rule for HighRouteRtt {
     };
     // One ping may have waited behind a large message.
     const FOR: u64 = 2;
+    // One host may be behind all of them, and a mesh has as many routes as pairs.
+    const MOST: usize = 100;
     // A server that starts or ends answers late, also to those that do not.
     const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;

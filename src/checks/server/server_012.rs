@@ -4,8 +4,8 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
-use crate::checks::evidence::closed::{Ended, STALE, closed_gaps, count_of};
-use crate::checks::evidence::since::{ByKindSince, vars_before};
+use crate::checks::evidence::closed::{Ended, STALE, closed_gaps, count_of, own_count_of};
+use crate::checks::evidence::since::{Before, ByKindSince, before};
 use crate::snapshot::{Endpoint, Server, ServerVars, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub(super) struct StaleConnections;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Fire when the server closed at least so many stale connections since the previous epoch.
+    /// Fire when the server closed at least so many stale connections since the previous epoch, or since it last told.
     min_connections: u64,
 }
 
@@ -35,16 +35,16 @@ impl Validate for Limits {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
-    /// Stale connections closed since the previous epoch.
+    /// Stale connections closed since the server last told, without this agent's own.
     connections: u64,
     /// Where the number comes from: `counter` of the server (2.12), or its list of `closed` connections, which has no routes
     /// and gateways.
     source: &'static str,
     /// Stale connections closed since the server started; none before 2.12.
     since_start: Option<u64>,
-    /// Stale connections closed since the previous epoch, by kind; none before 2.12.
+    /// Stale connections closed since the server last told, by kind; none before 2.12.
     by_kind: Option<ByKindSince>,
-    /// Clients and leafnodes among those closed since the previous epoch.
+    /// Clients and leafnodes among those closed since the server last told.
     closed: Ended,
     /// What the server told only in part of connections that ended, or not at all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -71,8 +71,8 @@ impl Rule for StaleConnections {
              counted instead.",
         ),
         rule: "A server closed at least 1 connection since the previous epoch because it did not answer pings.",
-        why: "A server pings every connection that is quiet (`ping_interval`, 2 minutes by default) and closes one that leaves \
-              more than `ping_max` (2) pings unanswered. Until then whoever is behind it got nothing for minutes, although \
+        why: "A server pings every connection that is quiet (`ping_interval`, 2 minutes by default) and closes one that has left \
+              `ping_max` (2) pings unanswered when the next is due. Until then whoever is behind it got nothing for minutes, although \
               it counted as connected and kept its share of a queue group.\n\n\
               One such connection is a machine that was switched off, or a laptop that was closed. Several at once are a \
               network that drops idle connections, such as a NAT or a load balancer with a short timeout, or clients that \
@@ -113,15 +113,23 @@ fn counter(server: &Server, vars: &ServerVars) -> Option<u64> {
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref()?;
     let entity = Entity::server(&server.name, server.cluster.as_ref());
-    let before = match vars_before(context, server) {
+    let before = match before(context, server) {
         Ok(before) => before,
         Err(reason) => return Some(Verdict::unknown(entity, reason)),
     };
+    let counter = counter(server, vars);
+    if counter.is_none() && before.is_start() {
+        // Of a server that is met for the first time no list of closed connections is asked for.
+        let reason =
+            format!("server {} was started since the previous epoch and does not count", server.name);
+        return Some(Verdict::unknown(entity, reason));
+    }
+    let Before { counters, since, .. } = &before;
+    let own = own_count_of(server, STALE);
     let min_connections = thresholds.of(&entity).min_connections;
     let gaps = closed_gaps(context.now, Some(&server.name));
-    let counter = counter(server, vars);
     let connections = match counter {
-        Some(count) => count.saturating_sub(before.stale_connections.unwrap_or(0)),
+        Some(count) => count.saturating_sub(counters.stale_connections.unwrap_or(0)).saturating_sub(own),
         None => server.closed.as_ref().map_or(0, |closed| count_of(closed, STALE)),
     };
     if connections < min_connections {
@@ -133,7 +141,9 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
         connections,
         source: if counter.is_some() { "counter" } else { "closed" },
         since_start: counter,
-        by_kind: counter.and_then(|_| ByKindSince::of(vars.stale_by_kind, before.stale_by_kind)),
+        by_kind: counter
+            .and_then(|_| ByKindSince::of(vars.stale_by_kind, counters.stale_by_kind))
+            .map(|kinds| kinds.without(own)),
         closed: Ended::on(context.now, server, STALE),
         closed_incomplete: gaps,
     };
@@ -144,7 +154,7 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
         .first()
         .map_or_else(String::new, |row| format!("; the last is {}", row.label_with_account()));
     let summary = format!(
-        "server {} closed {} that did not answer pings since the previous epoch{kinds}{who}",
+        "server {} closed {} that did not answer pings {since}{kinds}{who}",
         server.name,
         count(connections, "connection")
     );
@@ -198,7 +208,7 @@ mod tests {
     use crate::check::Standing;
     use crate::checks::laws::{judge_last, only};
     use crate::snapshot::ByKind;
-    use crate::snapshot::build::System;
+    use crate::snapshot::build::{System, at};
     use serde_json::json;
 
     type Check = StaleConnections;
@@ -282,6 +292,31 @@ mod tests {
         assert_eq!(
             judge_last::<Check>(&[System::of(1).done(), newer]).standing(&server("n1")),
             Standing::Clear
+        );
+    }
+
+    #[test]
+    fn the_agents_own_is_taken_off_and_silence_loses_nothing() {
+        let kinds = Some(ByKind { clients: 3, ..ByKind::default() });
+        let earlier =
+            || counted(System::of(2), Some(2), Some(ByKind { clients: 2, ..ByKind::default() })).done();
+        let now = |own| counted(System::of(2).at(120), Some(3), kinds).end_own("n1", STALE, own).done();
+        assert!(judge_last::<Check>(&[earlier(), now(1)]).firing.is_empty());
+        let judgement = judge_last::<Check>(&[earlier(), System::of(2).at(60).gone("n1").done(), now(0)]);
+        assert_eq!(
+            only(&judgement).1.summary,
+            "server n1 closed 1 connection that did not answer pings in the last 2m (1 of clients)"
+        );
+    }
+
+    #[test]
+    fn an_old_server_that_was_just_started_has_no_list_yet() {
+        let mut young = old(System::of(1).at(60));
+        (young.server_mut("n1").start, young.server_mut("n1").now) = (Some(at(30)), Some(at(60)));
+        let judgement = judge_last::<Check>(&[System::of(1).gone("n1").done(), young.done()]);
+        assert_eq!(
+            judgement.standing(&server("n1")),
+            Standing::Unknown("server n1 was started since the previous epoch and does not count".into())
         );
     }
 

@@ -5,7 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, rounded,
 };
 use crate::checks::evidence::closed::account_label;
-use crate::checks::evidence::since::vars_before;
+use crate::checks::evidence::since::{Before, before};
 use crate::checks::evidence::sweep_gaps_at;
 use crate::snapshot::{Endpoint, Server, ServerVars, Snapshot, StalledReader, Version};
 use crate::text::Name;
@@ -19,7 +19,7 @@ pub(super) struct StalledPublishers;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Fire when publishers on the server had to wait at least so often a minute since the previous epoch.
+    /// Fire when publishers on the server had to wait at least so often a minute since the previous epoch, or since it last told.
     per_minute: f64,
 }
 
@@ -42,13 +42,13 @@ impl Validate for Limits {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
-    /// How often a publisher had to wait since the previous epoch.
+    /// How often a publisher had to wait since the server last told.
     stalls: u64,
     /// The same a minute.
     per_minute: f64,
     /// Since the server started.
     since_start: u64,
-    /// Seconds that publishers waited since the previous epoch, at most: a wait ends after 5 ms, or when the reader has caught
+    /// Seconds that publishers waited in that time, at most: a wait ends after 5 ms, or when the reader has caught
     /// up.
     waited_seconds_at_most: f64,
     /// Open connections that publishers waited for most often since they connected, at most 5.
@@ -165,20 +165,20 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
             format!("server {name} ({version}) does not count stalls, which servers do from {COUNTED} on");
         return Some(Verdict::unknown(entity, reason));
     };
-    let before = match vars_before(context, server) {
+    let before = match before(context, server) {
         Ok(before) => before,
         Err(reason) => return Some(Verdict::unknown(entity, reason)),
     };
-    let stalls = since_start.saturating_sub(before.stalled_clients.unwrap_or(0));
+    let Before { counters, since, .. } = &before;
+    let stalls = since_start.saturating_sub(counters.stalled_clients.unwrap_or(0));
     if stalls == 0 {
         return None;
     }
-    let Some(seconds) = context.seconds_since_previous() else {
+    let Some(rate) = before.rate(stalls) else {
         let reason =
             format!("no time has passed since the previous epoch, so that server {name} has no rate");
         return Some(Verdict::unknown(entity, reason));
     };
-    let rate = stalls as f64 * 60.0 / seconds;
     let limit = thresholds.of(&entity).per_minute;
     if rate < limit {
         return None;
@@ -195,9 +195,8 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
     let whom = evidence.readers.first().map_or_else(String::new, |reader| {
         format!("; most often for {}, {} times since it connected", reader.label(), reader.stalls)
     });
-    let summary = format!(
-        "publishers on server {name} had to wait {stalls} times since the previous epoch, {rate:.0} a minute{whom}"
-    );
+    let summary =
+        format!("publishers on server {name} had to wait {stalls} times {since}, {rate:.0} a minute{whom}");
     let observed =
         Observed { value: rounded(rate), ..Observed::count(0, rounded(limit), "stalls per minute") };
     let remediation = remediation(server, &evidence);
@@ -272,6 +271,21 @@ mod tests {
         let readers = firing.evidence["readers"].as_array().unwrap();
         assert_eq!((readers.len(), &readers[0]["pending"]), (2, &json!(4096)));
         assert_eq!(judgement.standing(&server("n2")), Standing::Clear);
+    }
+
+    #[test]
+    fn the_rate_is_over_the_time_since_it_last_told() {
+        let judged = |stalls| {
+            let mut skipped = System::of(2).at(60);
+            skipped.server_mut("n1").vars = None;
+            let now = counted(System::of(2).at(120), Some(stalls)).done();
+            judge_last::<Check>(&[counted(System::of(2), Some(0)).done(), skipped.done(), now])
+        };
+        assert!(judged(1199).firing.is_empty());
+        assert_eq!(
+            only(&judged(1200)).1.summary,
+            "publishers on server n1 had to wait 1200 times in the last 2m, 600 a minute"
+        );
     }
 
     #[test]

@@ -216,6 +216,13 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
                 .into(),
         );
     }
+    if evidence.cluster.is_none() {
+        // It has no routes, and no meta group whose members could be removed.
+        steps.push(format!(
+            "Look at the log and the disk of server {name}, and restart it once the cause is mended."
+        ));
+        return steps;
+    }
     if !all || steps.is_empty() {
         steps.push(format!(
             "Look at the routes, the clock and the log of server {name}; if others have a meta leader and it does not \
@@ -293,6 +300,20 @@ mod tests {
         let judgement = judge::<Check>(&all.done());
         assert_eq!(judgement.firing.len(), 3);
         assert!(judgement.firing[0].1.remediation[0].starts_with("No server that answers has a meta leader"));
+    }
+
+    #[test]
+    fn a_server_without_a_cluster_has_no_routes_and_no_peers() {
+        let mut system = System::of(1);
+        system.add_server("alone", None);
+        let text = "JetStream not enabled (10076)";
+        let judgement = judge::<Check>(&unhealthy(system, "alone", text).done());
+        let steps = &only(&judgement).1.remediation;
+        assert_eq!(steps.len(), 2);
+        assert!(
+            !steps.iter().any(|step| step.contains("peer-remove") || step.contains("routes")),
+            "{steps:?}"
+        );
     }
 
     #[test]

@@ -21,13 +21,18 @@ impl Rule for JetStreamStoragePressure {
         since: "2.9",
         aliases: &[],
         docs_url: None,
-        differs: None,
+        differs: Some(
+            "Where more than 110 % of what is reserved is used nothing is said: a server counts what all streams use and \
+             reserves for those with `max_bytes` alone, so that one small bucket with a limit beside large streams without \
+             one would show thousands of percent.",
+        ),
         rule: "The streams that a server keeps in files use 90 % or more of what is reserved for them there.",
-        why: "Reserved is the sum of the `max_bytes` of the file streams that a server hosts. When they have used it up, each \
+        why: "Reserved is the sum of the `max_bytes` of the file streams that a server hosts. A stream that has used up its own \
               drops its oldest messages or refuses new ones, as its discard policy says.\n\n\
-              Streams without `max_bytes` reserve nothing but use the disk all the same, so that the share can exceed 100 %. \
-              Where no stream has `max_bytes` nothing is reserved, which is so in most installations: there SERVER_019 tells how \
-              near JetStream is to the most that it may use at all.\n\n\
+              Streams without `max_bytes` reserve nothing but use the disk all the same, and a server tells only the sum. Where \
+              that is above 110 % of what is reserved such streams are in it for certain, and there is nothing to compare with; \
+              below that they may still be. Where no stream has `max_bytes` nothing is reserved, which is so in most \
+              installations. There SERVER_019 tells how near JetStream is to the most that it may use at all.\n\n\
               A stream that keeps its oldest messages until new ones need the room is meant to be full: raise \
               the threshold for servers that host nothing else.",
         remedy: &[

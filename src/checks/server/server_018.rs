@@ -87,7 +87,8 @@ impl Rule for HighGatewayRtt {
         remedy: &[
             "Compare with `ping` between the hosts: if that is as slow it is the network, otherwise one of the servers is \
              too busy to answer.",
-            "Where the distance is meant, raise `rtt` for the cluster in an `[[override]]`.",
+            "Where the distance is meant, raise `rtt` for the cluster or the server in a \
+             `[[checks.SERVER_018.override]]`, which holds for all its remote clusters.",
             "Put services and streams near their users, so that fewer requests cross.",
         ],
         needs: &[Endpoint::Gatewayz],
@@ -97,6 +98,8 @@ impl Rule for HighGatewayRtt {
     };
     // One ping may have waited behind a large message.
     const FOR: u64 = 2;
+    // One line may be behind all of them.
+    const MOST: usize = 100;
     const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;
     type Evidence = Evidence;
@@ -169,8 +172,8 @@ fn verdict(
             .into(),
     );
     steps.push(format!(
-        "If the two clusters are meant to be that far from each other, raise `rtt` for this cluster in an `[[override]]`; \
-         {ms:.0} ms is what is measured."
+        "If the two clusters are meant to be that far from each other, raise `rtt` for this cluster in a \
+         `[[checks.SERVER_018.override]]`, which holds for all its remote clusters; {ms:.0} ms is what is measured."
     ));
     Verdict::firing(entity, summary, observed_rtt(rtt, most), &evidence, steps)
 }

@@ -5,7 +5,7 @@ use crate::check::{
     Category, Context, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope, Severity,
     Thresholds, Validate, Verdict, percent,
 };
-use crate::snapshot::{Endpoint, Server};
+use crate::snapshot::{Endpoint, Server, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ impl Validate for Limits {
     }
 }
 
+/// The first version that raises `max_file_store` by a reload (server source).
+const RELOADS: Version = Version(2, 12, 7);
+
 impl Rule for JetStreamStorageNearMaximum {
     const META: Meta = Meta {
         id: "SERVER_019",
@@ -56,13 +59,17 @@ impl Rule for JetStreamStorageNearMaximum {
         rule: "JetStream of a server uses 90 % or more of the file storage that it may use; from 95 % on that is critical.",
         why: "At the most that its configuration allows (`max_file_store`), a server takes no further message for any stream \
               that it hosts: publishers are told \"insufficient resources\", and a replica that cannot store falls behind.\n\n\
-              Without `max_file_store` a server takes three quarters of what was free on the disk when it started. It does not \
-              look at the disk again: something else that fills it makes writes fail earlier than this tells.",
+              Without `max_file_store` a server takes three quarters of what was free on the disk when it started, and what \
+              its streams hold by then is not free but counts as used: every restart of a full server leaves it less. It \
+              does not look at the disk again: something else that fills it makes writes fail earlier than this tells.\n\n\
+              From 2.12.7 on a reload raises a `max_file_store` that was set at the start. Older servers refuse such a reload, \
+              and every server one that lowers it or sets it for the first time: those take a restart.",
         remedy: &[
             "Let streams keep less: `max_bytes`, `max_age` or `max_msgs`, beginning with the largest.",
             "Purge or delete streams that nobody needs any longer.",
             "Move streams to servers with room by placement tags, or add a server.",
-            "Raise `max_file_store` if the disk has room.",
+            "Raise `max_file_store` if the disk has room: by a reload from 2.12.7 on where it was set before, else by a \
+             restart.",
         ],
         needs: &[Endpoint::Varz],
         evidence_from: &[],
@@ -112,10 +119,11 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
             server.name
         ));
     }
-    steps.push(format!(
-        "If the disk of server {} has room, raise `max_file_store` and reload or restart it.",
-        server.name
-    ));
+    let how = match server.version.is_some_and(|version| version >= RELOADS) {
+        true => "reload it, or restart it if none was set before",
+        false => "restart it: a server of its version refuses that as a reload",
+    };
+    steps.push(format!("If the disk of server {} has room, raise `max_file_store` and {how}.", server.name));
     Some(Verdict::firing(entity, summary, observed, &evidence, steps).with_severity(severity))
 }
 
@@ -156,6 +164,23 @@ mod tests {
             only(&judge::<Check>(&system(950, 1000).done())).1.summary,
             "JetStream of server n1 uses 950 bytes of the 1000 bytes of file storage that it may use (95.0 %)"
         );
+    }
+
+    #[test]
+    fn only_newer_servers_take_a_higher_maximum_by_a_reload() {
+        for (version, words) in [
+            (Some(Version(2, 11, 9)), "restart it: a server of its version refuses that as a reload"),
+            (Some(Version(2, 12, 6)), "restart it: a server of its version refuses that as a reload"),
+            (None, "restart it: a server of its version refuses that as a reload"),
+            (Some(Version(2, 12, 7)), "reload it, or restart it if none was set before"),
+            (Some(Version(2, 14, 0)), "reload it, or restart it if none was set before"),
+        ] {
+            let mut system = system(900, 1000);
+            system.server_mut("n1").version = version;
+            let judgement = judge::<Check>(&system.done());
+            let last = only(&judgement).1.remediation.last().unwrap();
+            assert!(last.contains(words), "{version:?}: {last}");
+        }
     }
 
     #[test]

@@ -58,8 +58,7 @@ impl Bystander {
     pub fn listen(&mut self, at: OffsetDateTime) {
         // Whoever asks begins to count when it begins.
         let _ = self.events.take_disconnects();
-        let (events, _) = self.events.take_server_events();
-        self.servers.take_in(events, at);
+        self.servers.take_in(self.events.take_server_events().events, at);
     }
 }
 

@@ -304,11 +304,14 @@ impl Taken {
             }
             let before = self.target.before.late.as_ref();
             let is_known = before.is_some_and(|late| late.contains(&connection.cid));
-            let is_own = self.target.own.contains(&connection.cid);
-            if stop > until || is_known || is_own || !self.counted.insert(connection.cid) {
+            if stop > until || is_known || !self.counted.insert(connection.cid) {
                 return;
             }
             self.stops.push((stop, connection.cid));
+            if self.target.own.contains(&connection.cid) {
+                self.fold.add_own(&connection.reason);
+                return;
+            }
             match self.target.without_users {
                 true => self.untold.extend(fold_untold(&mut self.fold, &self.target, connection, stop)),
                 false => self.fold.add(&self.target.source, connection, stop),

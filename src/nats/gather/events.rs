@@ -6,14 +6,16 @@ use super::{cluster_of, name_of};
 use crate::nats::connect::Connection;
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::InboxError;
-use crate::snapshot::{Answer, Events};
+use crate::snapshot::{Answer, Events, HeardBoot, Server};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::event::disconnect;
 use crate::wire::statsz::heartbeat;
+use crate::wire::time::timestamp;
 use async_nats::Subscriber;
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use time::OffsetDateTime;
 use tokio_util::task::AbortOnDropHandle;
 
 /// What the agent listens to.
@@ -38,21 +40,32 @@ const ANNOUNCEMENTS: usize = 10_000;
 struct Folded {
     disconnects: Events,
     servers: Vec<ServerEvent>,
-    /// Name and cluster of each server that published a heartbeat, by its id.
-    heartbeats: BTreeMap<Name, (Name, Option<Name>)>,
+    /// Name, cluster and start of each server that published a heartbeat, by its id.
+    heartbeats: BTreeMap<Name, (Name, Option<Name>, Option<OffsetDateTime>)>,
     /// Heartbeats that could not be read, or were of too many servers.
     lost_heartbeats: u64,
 }
 
 impl Folded {
     fn hear(&mut self, id: Name, payload: &[u8]) {
-        let told = heartbeat(payload).ok().filter(|server| *server.id == *id);
-        let Some(server) = told.filter(|_| self.heartbeats.len() < ANNOUNCEMENTS) else {
+        let told = heartbeat(payload).ok().filter(|(server, _)| *server.id == *id);
+        let Some((server, start)) = told.filter(|_| self.heartbeats.len() < ANNOUNCEMENTS) else {
             self.lost_heartbeats += 1;
             return;
         };
-        self.heartbeats.insert(id, (name_of(&server), cluster_of(&server)));
+        self.heartbeats.insert(id, (name_of(&server), cluster_of(&server), timestamp(&start)));
     }
+}
+
+/// What servers told by themselves since it was taken last.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// What they announced, and their heartbeats.
+    pub(super) events: Vec<ServerEvent>,
+    /// The boots behind those heartbeats.
+    pub(super) boots: Vec<HeardBoot>,
+    /// Heartbeats that were of no use.
+    pub(super) lost: u64,
 }
 
 /// The reader of events. Dropping it ends it.
@@ -148,13 +161,20 @@ impl EventReader {
         ids.collect()
     }
 
-    /// What servers announced since the last call, and how many heartbeats were of no use.
-    pub(super) fn take_server_events(&self) -> (Vec<ServerEvent>, u64) {
+    /// What servers told since the last call.
+    pub(super) fn take_server_events(&self) -> Told {
         let mut folded = lock(&self.folded);
-        let mut events = std::mem::take(&mut folded.servers);
-        let heard = std::mem::take(&mut folded.heartbeats).into_iter();
-        events.extend(heard.map(|(id, (name, cluster))| ServerEvent::Heartbeat { id, name, cluster }));
-        (events, std::mem::take(&mut folded.lost_heartbeats))
+        let (mut events, mut boots) = (std::mem::take(&mut folded.servers), Vec::new());
+        for (id, (name, cluster, start)) in std::mem::take(&mut folded.heartbeats) {
+            if let Some(start) = start {
+                // A server without a cluster reports its own name as cluster.
+                let member = cluster.clone().filter(|cluster| *cluster != name);
+                let key = Server::new(id.clone(), name.clone(), member).key();
+                boots.push(HeardBoot { id: id.clone(), key, start });
+            }
+            events.push(ServerEvent::Heartbeat { id, name, cluster });
+        }
+        Told { events, boots, lost: std::mem::take(&mut folded.lost_heartbeats) }
     }
 }
 

@@ -75,7 +75,8 @@ impl Farewells {
 
     /// For a snapshot.
     pub(super) fn tell(&self) -> Ends {
-        Ends { announced: self.announced.keys().cloned().collect(), deaf: self.deaf.clone() }
+        let announced = self.announced.keys().cloned().collect();
+        Ends { announced, deaf: self.deaf.clone(), heard: Vec::new() }
     }
 }
 

@@ -15,6 +15,7 @@ mod every;
 mod farewells;
 mod follow_up;
 mod gateway_accounts;
+mod heard;
 mod interest;
 mod lanes;
 mod learnt;
@@ -49,9 +50,10 @@ use accounts::AccountCache;
 pub use bystander::Bystander;
 use closed::Ended;
 use denials::Denials;
-use events::EventReader;
+use events::{EventReader, Told};
 use farewells::Farewells;
 use gateway_accounts::GatewayAccounts;
+use heard::HeardBoots;
 use interest::InterestCache;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
@@ -124,6 +126,7 @@ pub struct Gatherer {
     events: EventReader,
     roster: Roster,
     farewells: Farewells,
+    heard: HeardBoots,
     denials: Denials,
     accounts: AccountCache,
     services: ServiceCache,
@@ -161,6 +164,7 @@ impl Gatherer {
             events,
             roster: Roster::default(),
             farewells: Farewells::default(),
+            heard: HeardBoots::default(),
             denials: Denials::default(),
             accounts: AccountCache::default(),
             services: ServiceCache::default(),
@@ -230,7 +234,7 @@ impl Gatherer {
         self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
-        let (events, lost) = self.events.take_server_events();
+        let Told { events, boots, lost } = self.events.take_server_events();
         self.farewells.hear(&events, plan.taken_at);
         self.roster.apply(events, plan.taken_at);
         if lost > 0 {
@@ -263,6 +267,7 @@ impl Gatherer {
         self.ask_interest(plan, &mut snapshot).await;
         self.take_services(plan, &mut snapshot);
         self.take_events(&mut snapshot);
+        snapshot.ends.heard = self.heard.take(boots, &snapshot);
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         // The roster knows servers by their names, and two may have the same.

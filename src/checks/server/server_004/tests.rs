@@ -3,11 +3,10 @@ use crate::check::{Settings, Standing};
 use crate::checks::laws::{judge_last, judge_last_set, judge_with, only};
 use crate::snapshot::ByKind;
 use crate::snapshot::Snapshot;
-use crate::snapshot::build::System;
+use crate::snapshot::build::{System, at};
 use serde_json::json;
 
 type Check = SlowConsumers;
-const PENDING: &str = "Slow Consumer (Pending Bytes)";
 
 fn counted(system: System, slow: u64, kinds: Option<ByKind>) -> System {
     system.vars("n1", |vars| (vars.slow_consumers, vars.slow_by_kind) = (slow, kinds))
@@ -82,6 +81,63 @@ fn what_did_not_grow_is_silent() {
 }
 
 #[test]
+fn what_was_counted_while_it_did_not_tell_is_told_with_the_next_answer() {
+    let mut skipped = System::of(2).at(60);
+    skipped.server_mut("n1").vars = None;
+    let now = counted(System::of(2).at(120), 7, None).done();
+    for between in [skipped.done(), System::of(2).at(60).gone("n1").done()] {
+        let judgement = judge_last::<Check>(&[before(3), between, now.clone()]);
+        let firing = only(&judgement).1;
+        assert_eq!(firing.summary, "server n1 counted 4 slow consumer events in the last 2m");
+        assert_eq!((&firing.observed.value, &firing.evidence["per_minute"]), (&4.into(), &json!(2.0)));
+    }
+    // A boot that began since the previous epoch began with nothing.
+    let mut young = counted(System::of(2).at(60), 9, None);
+    (young.server_mut("n1").start, young.server_mut("n1").now) = (Some(at(30)), Some(at(60)));
+    let judgement = judge_last::<Check>(&[System::of(2).gone("n1").done(), young.done()]);
+    let firing = only(&judgement).1;
+    assert_eq!(firing.summary, "server n1 counted 9 slow consumer events since it was started");
+    assert_eq!(firing.evidence["per_minute"], 9.0);
+}
+
+#[test]
+fn the_agents_own_connection_is_taken_off() {
+    let judged = |events: u64, own: u64, others: u64| {
+        let kinds = Some(ByKind { clients: 3 + events, ..ByKind::default() });
+        let now = counted(System::of(2).at(60), 3 + events, kinds)
+            .end_own("n1", PENDING, own)
+            .end("n1", ("APP", "u"), PENDING, others, |_, _| {})
+            .done();
+        let judgement = judge_last::<Check>(&[before(3), now]);
+        let firing = judgement.firing.first().map(|(_, firing)| firing);
+        firing.map(|firing| (json!(firing.observed.value), firing.evidence["by_kind"]["clients"].clone()))
+    };
+    // It may be counted twice.
+    assert_eq!((judged(1, 1, 0), judged(2, 1, 0)), (None, None));
+    assert_eq!(judged(3, 1, 0), Some((json!(1), json!(1))));
+    assert_eq!(judged(2, 1, 1), Some((json!(1), json!(1))));
+    assert_eq!(judged(2, 0, 1), Some((json!(2), json!(2))));
+}
+
+#[test]
+fn routes_that_are_slow_already_are_of_no_kind() {
+    let kinds = Some(ByKind { routes: 1, clients: 3, ..ByKind::default() });
+    let earlier = counted(System::of(2), 4, kinds).done();
+    let now = counted(System::of(2).at(60), 9, kinds).done();
+    let judgement = judge_last::<Check>(&[earlier, now]);
+    let firing = only(&judgement).1;
+    assert_eq!(
+        firing.summary,
+        "server n1 counted 5 slow consumer events since the previous epoch (5 of routes)"
+    );
+    assert_eq!(
+        (&firing.evidence["of_slow_routes"], &firing.evidence["by_kind"]["routes"]),
+        (&json!(5), &json!(0))
+    );
+    assert!(firing.remediation[0].contains("its routes could not be written fast enough"), "{firing:?}");
+}
+
+#[test]
 fn a_restart_a_new_server_and_silence_are_unknown_and_not_zero() {
     let now = counted(System::of(2).at(60), 9, None).done();
     assert!(judge_with::<Check>(&now, None, &[]).nothing.is_some(), "the first epoch");
@@ -89,17 +145,14 @@ fn a_restart_a_new_server_and_silence_are_unknown_and_not_zero() {
     assert!(judgement.firing.is_empty());
     let Standing::Unknown(reason) = judgement.standing(&server("n1")) else { panic!("{judgement:?}") };
     assert!(
-        reason.starts_with("server n1 did not answer in the epoch before, or was started since"),
+        reason.starts_with("server n1 has not told its counters before: they are compared from the next"),
         "{reason}"
     );
     assert_eq!(judgement.standing(&server("n2")), Standing::Clear);
     let mut unheard = System::of(2);
     unheard.server_mut("n1").vars = None;
     let judgement = judge_last::<Check>(&[unheard.done(), now]);
-    assert_eq!(
-        judgement.standing(&server("n1")),
-        Standing::Unknown("server n1 did not answer VARZ in the epoch before".into())
-    );
+    assert!(matches!(judgement.standing(&server("n1")), Standing::Unknown(_)));
     let silent = counted(System::of(2).at(60), 9, None).silent("n1", Endpoint::Varz);
     let judgement = judge_last::<Check>(&[before(0), silent.done()]);
     assert!(judgement.firing.is_empty());

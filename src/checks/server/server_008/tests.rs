@@ -52,13 +52,25 @@ fn another_process_without_a_word_fires_until_it_has_been_running_for_a_while() 
                 "version_before": "2.15.1", "version": "2.15.1"},
                "running_seconds": 30, "gone_seconds": 30, "within_the_hour": 1, "others": [], "connections": 0})
     );
-    epochs.push(epoch(929, "B", 30));
+    epochs.push(epoch(959, "B", 30));
     assert_eq!(judge_last::<Check>(&epochs).firing.len(), 1);
-    epochs.push(epoch(930, "B", 30));
+    epochs.push(epoch(960, "B", 30));
     let judgement = judge_last::<Check>(&epochs);
     assert!(judgement.firing.is_empty() && judgement.standing(&n1()) == Standing::Clear);
     let base = json!({"show_for": "1s"}).as_object().cloned().unwrap();
     assert!(judge_last_set::<Check>(&epochs, &Settings { base, ..Settings::default() }).firing.is_empty());
+}
+
+#[test]
+fn a_server_that_recovered_for_hours_before_it_answered_is_told_as_well() {
+    let epochs = [epoch(0, "A", -90_000), silent(60), silent(1700), epoch(1760, "B", 30)];
+    let judgement = judge_last::<Check>(&epochs);
+    let firing = only(&judgement).1;
+    assert_eq!(firing.evidence["running_seconds"], 1730);
+    assert_eq!(
+        json!(firing.observed),
+        json!({"value": 0, "threshold": 900, "unit": "seconds since it was first seen"})
+    );
 }
 
 #[test]
@@ -118,11 +130,10 @@ fn what_nobody_could_hear_is_unknown_but_of_the_server_next_door() {
     );
     assert_eq!(judged(deaf(60, 120, Some("A"))).firing.len(), 1);
     assert_eq!(judged(deaf(-60, 0, None)).firing.len(), 1);
-    // The events of this very epoch.
+    // Disconnects, which are told as events, have nothing to do with it.
     let mut now = epoch(120, "B", 90);
     now.coverage.note(Endpoint::Events, &"B".into(), crate::snapshot::Answer::Denied("$SYS".into()));
-    let judgement = judge_last::<Check>(&[epoch(60, "A", -9000), now]);
-    assert!(judgement.firing.is_empty() && matches!(judgement.standing(&n1()), Standing::Unknown(_)));
+    assert_eq!(judge_last::<Check>(&[epoch(60, "A", -9000), now]).firing.len(), 1);
 }
 
 #[test]

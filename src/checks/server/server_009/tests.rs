@@ -2,7 +2,7 @@ use super::*;
 use crate::check::{Settings, Standing};
 use crate::checks::laws::{judge_last, judge_last_set, only};
 use crate::snapshot::build::{System, at};
-use crate::snapshot::{Deaf, Snapshot, Version};
+use crate::snapshot::{Deaf, HeardBoot, Snapshot, Version};
 use serde_json::json;
 
 type Check = CrashLoop;
@@ -51,6 +51,34 @@ fn the_third_boot_of_the_hour_fires_and_the_second_does_not() {
     epochs.push(epoch(3700, "C", 90));
     epochs.push(epoch(3760, "C", 90));
     assert!(judge_last::<Check>(&epochs).firing.is_empty());
+}
+
+#[test]
+fn boots_that_only_their_heartbeats_tell_of_count_as_well() {
+    let heard = |mut snapshot: Snapshot, boots: &[(&str, i64)]| {
+        let boot = |(id, start): &(&str, i64)| HeardBoot {
+            id: (*id).into(),
+            key: "east/n1".into(),
+            start: at(*start),
+        };
+        snapshot.ends.heard = boots.iter().map(boot).collect();
+        snapshot
+    };
+    let first = epoch(0, "A", -9000);
+    // Between two epochs it came up three times, and only the last of them answers.
+    let judgement = judge_last::<Check>(&[first.clone(), heard(epoch(60, "D", 50), &[("Z", 10), ("C", 30)])]);
+    let firing = only(&judgement).1;
+    assert_eq!(firing.observed.value, 3.into());
+    let starts: Vec<_> =
+        firing.evidence["restarts"].as_array().unwrap().iter().map(|row| &row["started"]).collect();
+    assert_eq!(starts, ["2023-11-14T22:14:10Z", "2023-11-14T22:13:50Z", "2023-11-14T22:13:30Z"]);
+    // One that is heard before it answers is one boot.
+    let late = [first.clone(), heard(epoch(60, "A", -9000), &[("B", 50)]), epoch(120, "B", 50)];
+    assert!(judge_last::<Check>(&late).firing.is_empty());
+    // It was announced by all but the first.
+    let mut now = heard(epoch(60, "D", 50), &[("Z", 10), ("C", 30)]);
+    now.ends.announced = ["Z", "C"].into_iter().map(Into::into).collect();
+    assert!(judge_last::<Check>(&[first, now]).firing.is_empty());
 }
 
 #[test]

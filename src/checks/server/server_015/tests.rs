@@ -1,6 +1,6 @@
 use super::*;
-use crate::check::Standing;
-use crate::checks::laws::{judge, only};
+use crate::check::{Settings, Standing};
+use crate::checks::laws::{judge, judge_last, judge_last_set, only};
 use crate::snapshot::build::System;
 use crate::wire::healthz::Healthz;
 use serde_json::json;
@@ -57,6 +57,8 @@ fn what_is_lost_is_told_from_what_lags_and_comes_first() {
     );
     assert_eq!(firing.observed.value, 4.into());
     assert!(firing.remediation[0].contains("at its start for stream ORDERS"), "{firing:?}");
+    assert!(firing.remediation[1].contains("restore the stream from a backup"), "{firing:?}");
+    assert!(firing.remediation[2].contains("Let consumer c of stream A elect"), "{firing:?}");
     assert_eq!(judgement.standing(&server("n2")), Standing::Clear);
 }
 
@@ -73,6 +75,50 @@ fn replicas_that_only_lag_are_a_warning_and_many_are_one_finding() {
     );
     assert_eq!(firing.evidence["first"].as_array().unwrap().len(), 5);
     assert_eq!(firing.evidence["causes"], json!([{"name": "stream catching up", "count": 1000}]));
+}
+
+#[test]
+fn only_what_could_not_be_recovered_is_worth_removing_and_restoring() {
+    for words in [
+        "is not current: stream not found",
+        "is not current: monitor goroutine not running",
+        "is not current: cluster node skew detected",
+        "is not current: stream assignment error: insufficient resources",
+        "write error: no space left on device",
+    ] {
+        let errors = json!([stream("APP", "S", words)]);
+        let judgement = judge::<Check>(&answers(json!({"status": "error", "errors": errors})).done());
+        let steps = &only(&judgement).1.remediation;
+        let destroys = |step: &String| step.contains("directory") || step.contains("backup");
+        assert!(!steps.is_empty() && !steps.iter().any(destroys), "{words}: {steps:?}");
+    }
+}
+
+#[test]
+fn one_that_lags_for_long_is_as_bad_as_one_that_is_broken() {
+    let lagging = |second: i64, cause: &str| {
+        let words = format!("is not current: {cause}");
+        let errors = json!([stream("APP", "S", &words), stream("APP", &format!("T{second}"), &words)]);
+        answers(json!({"status": "error", "errors": errors})).at(second).done()
+    };
+    let mut epochs = vec![lagging(0, "stream catching up"), lagging(600, "group node unhealthy")];
+    epochs.push(lagging(899, "group node unhealthy"));
+    assert_eq!(only(&judge_last::<Check>(&epochs)).1.severity, Some(Severity::Warning));
+    epochs.push(lagging(900, "group node unhealthy"));
+    let judgement = judge_last::<Check>(&epochs);
+    let firing = only(&judgement).1;
+    assert_eq!((firing.severity, &firing.evidence["longest_lag_seconds"]), (None, &json!(900)));
+    assert!(
+        firing.summary.starts_with("server n1 reports 2 streams not current (for 15m without a break): "),
+        "{}",
+        firing.summary
+    );
+    let base = json!({"lagging_for": "1h"}).as_object().cloned().unwrap();
+    let settings = Settings { base, ..Settings::default() };
+    assert_eq!(only(&judge_last_set::<Check>(&epochs, &settings)).1.severity, Some(Severity::Warning));
+    // It was well in between.
+    epochs.insert(3, answers(json!({"status": "ok"})).at(899).done());
+    assert_eq!(only(&judge_last::<Check>(&epochs)).1.severity, Some(Severity::Warning));
 }
 
 #[test]

@@ -145,10 +145,14 @@ async fn the_agents_own_connection_is_left_out() {
     let (world, mut gatherer) = one();
     sweep(&mut gatherer, 1).await;
     // 1 is the connection that carries these requests.
-    passes(&world, 60_000, [(1, 1_000), (2, 1_000)]);
+    passes(&world, 60_000, [(1, 59_900), (2, 1_000)]);
     let snapshot = sweep(&mut gatherer, 2).await;
     assert_eq!(of(&snapshot).groups[0].newest[0].cid, 2);
-    assert_eq!(of(&snapshot).count(), 1);
+    let own = |snapshot: &Snapshot| of(snapshot).own.values().sum::<u64>();
+    assert_eq!((of(&snapshot).count(), own(&snapshot)), (1, 1));
+    // Once.
+    passes(&world, 120_000, []);
+    assert_eq!(own(&sweep(&mut gatherer, 3).await), 0);
 }
 
 #[tokio::test(start_paused = true)]
