@@ -3,10 +3,11 @@
 use super::boot::Boots;
 use super::look_back::{Accounts, Gone, LookBack, Quiet, Users};
 use super::series::Followed;
+use super::unseen::Unseen;
 use super::{Account, Boot, Series, Snapshot, Track};
 use crate::text::Name;
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// Epochs that are remembered.
 const WINDOW: usize = 10;
@@ -49,6 +50,7 @@ pub struct History {
     look_back: LookBack,
     users: Users,
     activity: Accounts,
+    services_unseen: Unseen,
     epochs: u64,
 }
 
@@ -94,6 +96,11 @@ impl History {
         self.boots.last_with_domain(key)
     }
 
+    /// How much of the time since then services were not seen whole, up to the last epoch and of the last hour.
+    pub fn services_unseen(&self, since: OffsetDateTime) -> Duration {
+        self.services_unseen.since(since)
+    }
+
     /// Every track of a series, its value in the present epoch included.
     pub fn tracks(&self, series: Series, now: &Snapshot) -> Vec<Track> {
         self.followed.tracks(series, now)
@@ -106,6 +113,7 @@ impl History {
         self.epochs += 1;
         self.followed.push(snapshot);
         self.boots.push(snapshot);
+        self.services_unseen.push(snapshot);
         if let Some(remember) = self.look_back.users {
             self.users.push(snapshot, remember);
         }

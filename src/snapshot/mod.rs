@@ -24,6 +24,7 @@ mod server;
 mod services;
 mod subject;
 mod texts;
+mod unseen;
 mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
@@ -54,7 +55,7 @@ pub use missing::Missing;
 pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link};
 pub use server::{Server, Version};
-pub use services::{Library, Service, ServiceConnection, Services, service_of};
+pub use services::{Library, OldestList, Service, ServiceConnection, ServiceLists, Services, service_of};
 pub use subject::{covers, overlaps};
 pub use vars::{ByKind, JetStreamVars, ServerVars};
 
@@ -81,6 +82,8 @@ pub struct Snapshot {
     pub only_used_accounts: bool,
     /// Services by account and name.
     pub services: Services,
+    /// From when they are.
+    pub service_lists: ServiceLists,
     /// Whether anybody listens to an imported stream, by the importing account and the local subject.
     pub interest: BTreeMap<(Name, Name), Interest>,
     /// The answers to targeted requests.
@@ -138,6 +141,7 @@ impl Snapshot {
             accounts: BTreeMap::new(),
             only_used_accounts: false,
             services: Services::new(),
+            service_lists: ServiceLists::default(),
             interest: BTreeMap::new(),
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
@@ -170,6 +174,7 @@ impl Snapshot {
         }
         self.accounts.values_mut().for_each(Account::forget_connections);
         self.services.values_mut().for_each(Service::forget_connections);
+        self.service_lists = ServiceLists::default();
         self.interest = BTreeMap::new();
         self.follow_ups = FollowUpResults::default();
     }

@@ -83,7 +83,8 @@ impl Rule for LibraryMismatch {
               connects. The version of the service itself is told only to those who ask the service, which the system account \
               cannot.\n\n\
               Instances are known by their subscriptions to `$SRV.PING.<name>.<id>`. A client without that \
-              protocol is no service to this check. Of instances behind leafnodes nothing is known but that they are there.",
+              protocol is no service to this check. Of instances behind leafnodes nothing is known but that they are there, and \
+              an account that has no others is not found.",
         remedy: &[
             "Look which instances have the older library, and whether a roll-out is still going on.",
             "Roll the same build out to all of them.",
