@@ -1,6 +1,7 @@
 //! What the last epochs were like, for growth and trends.
 
 use super::boot::Boots;
+use super::known::Known;
 use super::look_back::{Accounts, Gone, LookBack, Quiet, Users};
 use super::series::Followed;
 use super::unseen::Unseen;
@@ -51,6 +52,7 @@ pub struct History {
     users: Users,
     activity: Accounts,
     services_unseen: Unseen,
+    known: Known,
     epochs: u64,
 }
 
@@ -69,6 +71,9 @@ impl History {
         if !wanted.accounts {
             self.activity = Accounts::default();
         }
+        if !wanted.known {
+            self.known = Known::default();
+        }
     }
 
     /// The users that were connected in earlier epochs and are not in this one, by account and user.
@@ -79,6 +84,11 @@ impl History {
     /// For how long an account has done nothing; none if it does something now, or nothing is known of it.
     pub fn quiet(&self, account: &Account, now: &Snapshot) -> Option<Quiet> {
         self.activity.quiet(account, now.taken_at)
+    }
+
+    /// Which accounts and servers there were within the last day, as far as a rule looks back on them.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Epochs that were remembered, also those beyond the window.
@@ -119,6 +129,9 @@ impl History {
         }
         if self.look_back.accounts {
             self.activity.push(snapshot);
+        }
+        if self.look_back.known {
+            self.known.push(snapshot);
         }
         if snapshot.coverage.gaps(super::Endpoint::AccountStatz).is_empty() {
             self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));

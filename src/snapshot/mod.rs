@@ -15,6 +15,7 @@ mod follow_up;
 mod health;
 mod history;
 mod interest;
+mod known;
 mod links;
 mod look_back;
 mod missing;
@@ -49,6 +50,7 @@ pub use follow_up::{
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
 pub use interest::Interest;
+pub use known::{Known, KnownAccount};
 pub use links::{Gateway, Gateways, Leaf, Route, gateways, leafs, routes};
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
