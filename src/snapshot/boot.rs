@@ -20,6 +20,8 @@ pub struct Boot {
     pub version: Option<Version>,
     /// Its JetStream domain, if it has one; none where JetStream is off, or nothing was told.
     pub domain: Option<Option<Name>>,
+    /// When it read its configuration, by its own clock, and the digest of that (2.11), as it last told; none if it never did.
+    pub config: Option<(OffsetDateTime, Option<Name>)>,
     /// When it was last seen, by the agent's clock.
     pub last: OffsetDateTime,
 }
@@ -35,7 +37,10 @@ impl Boots {
             let told = server.vars.as_ref().and_then(|vars| vars.jetstream.as_ref());
             let told = told.map(|jetstream| jetstream.domain.clone());
             let domain = told.or_else(|| self.0.get(&server.id)?.domain.clone());
-            let boot = Boot { key: server.key(), version: server.version, domain, last: at };
+            let vars = server.vars.as_ref();
+            let config = vars.and_then(|vars| Some((vars.config_loaded?, vars.config_digest.clone())));
+            let config = config.or_else(|| self.0.get(&server.id)?.config.clone());
+            let boot = Boot { key: server.key(), version: server.version, domain, config, last: at };
             self.0.insert(server.id.clone(), boot);
         }
         self.0.retain(|_, boot| at - boot.last < REMEMBER);
@@ -52,10 +57,10 @@ impl Boots {
     }
 
     /// The boot of this server that was seen last and told its JetStream domain; of two servers with the same key, neither.
-    pub(super) fn last_with_domain(&self, key: &Name) -> Option<&Boot> {
-        let of_key = self.0.values().filter(|boot| boot.key == *key && boot.domain.is_some());
-        let newest = of_key.clone().max_by_key(|boot| boot.last)?;
-        (of_key.filter(|boot| boot.last == newest.last).count() == 1).then_some(newest)
+    pub(super) fn last_with_domain(&self, key: &Name) -> Option<(&Name, &Boot)> {
+        let of_key = self.0.iter().filter(|(_, boot)| boot.key == *key && boot.domain.is_some());
+        let newest = of_key.clone().max_by_key(|(_, boot)| boot.last)?;
+        (of_key.filter(|(_, boot)| boot.last == newest.1.last).count() == 1).then_some(newest)
     }
 }
 
@@ -118,9 +123,9 @@ mod tests {
         let mut boots = Boots::default();
         boots.push(&epoch(0, "A", Some(Some("hub"))));
         boots.push(&epoch(60, "A", None));
-        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().domain, Some(Some("hub".into())));
+        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().1.domain, Some(Some("hub".into())));
         boots.push(&epoch(120, "B", Some(None)));
-        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().domain, Some(None));
+        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().1.domain, Some(None));
         assert_eq!(boots.last_with_domain(&"east/n2".into()), None);
         assert_eq!(boots.get(&"A".into()).unwrap().last, at(60));
         boots.push(&epoch(86_400 + 60, "B", None));

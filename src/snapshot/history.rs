@@ -101,8 +101,8 @@ impl History {
         self.boots.get(id)
     }
 
-    /// Of a server, by its key: the boot that was seen last and told its JetStream domain.
-    pub fn last_with_domain(&self, key: &Name) -> Option<&Boot> {
+    /// Of a server, by its key: the boot that was seen last and told its JetStream domain, with its id.
+    pub fn last_with_domain(&self, key: &Name) -> Option<(&Name, &Boot)> {
         self.boots.last_with_domain(key)
     }
 

@@ -210,13 +210,7 @@ enum Told {
     OfMany,
 }
 
-fn verdict(
-    now: &Snapshot,
-    exporter: &Name,
-    told: Told,
-    entity: Entity,
-    broken: &[Broken<'_>],
-) -> Verdict {
+fn verdict(now: &Snapshot, exporter: &Name, told: Told, entity: Entity, broken: &[Broken<'_>]) -> Verdict {
     let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut importers: Vec<&Name> = broken.iter().map(|one| &one.account.id).collect();
     importers.sort();

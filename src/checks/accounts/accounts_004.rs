@@ -156,13 +156,7 @@ fn judge_account(
         let remediation = remediation(now, account, orphaned, &evidence);
         Verdict::firing(entity, summary, observed, &evidence, remediation)
     };
-    verdicts.extend(first_and_rest(
-        most,
-        &orphaned,
-        together.clone(),
-        |one| export(account, one),
-        report,
-    ));
+    verdicts.extend(first_and_rest(most, &orphaned, together.clone(), |one| export(account, one), report));
 }
 
 fn row(export: &Export) -> Row {

@@ -6,7 +6,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::checks::evidence::TOP;
-use crate::snapshot::{Endpoint, Library, Service, Snapshot};
+use crate::snapshot::{Endpoint, Library, Service, Snapshot, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -161,11 +161,26 @@ fn told(library: &Library) -> String {
     }
 }
 
+/// The library of the oldest version, where all are of one language and have versions that can be compared.
+fn oldest(evidence: &Evidence) -> Option<&LibraryRow> {
+    if evidence.several_languages || evidence.distinct > TOP as u64 {
+        return None;
+    }
+    let versions: Option<Vec<(Version, &LibraryRow)>> =
+        evidence.libraries.iter().map(|row| Some((Version::parse(&row.version)?, row))).collect();
+    let mut versions = versions?;
+    versions.sort_by(|a, b| a.0.cmp(&b.0));
+    match versions.as_slice() {
+        [first, second, ..] if first.0 < second.0 => Some(first.1),
+        _ => None,
+    }
+}
+
 fn remediation(evidence: &Evidence) -> Vec<String> {
     let mut steps = Vec::new();
-    let rarest = evidence.libraries.last().filter(|_| evidence.distinct <= TOP as u64);
-    let odd = rarest.and_then(|rare| {
-        evidence.connections.iter().find(|row| row.language == rare.language && row.version == rare.version)
+    // When a roll-out begins the rarest is the new one, which is right.
+    let odd = oldest(evidence).and_then(|old| {
+        evidence.connections.iter().find(|row| row.language == old.language && row.version == old.version)
     });
     if let Some(odd) = odd {
         let name = odd.name.as_deref().unwrap_or("a client without a name");
@@ -221,7 +236,7 @@ mod tests {
                    {"language": "go", "version": "1.31.0", "instances": 1}])
         );
         assert_eq!(firing.evidence["several_languages"], json!(false));
-        assert_eq!(firing.remediation[0], "Begin with go-1.31.0 at 10.0.0.1 on server n1.");
+        assert_eq!(firing.remediation[0], "Begin with go-1.30.0 at 10.0.0.1 on server n1.");
     }
 
     #[test]

@@ -188,7 +188,8 @@ fn judge_account(
     gone.retain(|one| {
         let since = now.taken_at - one.last - context.history.services_unseen(one.last);
         let entity = entity(&one.name);
-        (thresholds.is_uniform() || thresholds.is_enabled(&entity)) && since <= thresholds.of(&entity).show_for
+        (thresholds.is_uniform() || thresholds.is_enabled(&entity))
+            && since <= thresholds.of(&entity).show_for
     });
     if let Some(oldest) = now.service_lists.oldest(account) {
         // It may have come to a server that was not asked since.

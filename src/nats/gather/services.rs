@@ -130,9 +130,8 @@ impl ServiceCache {
             listed.push((told.at, id, known));
             for (account, instances) in &known.accounts {
                 let at = instances.asked.map_or(told.at, |asked| asked.at);
-                let oldest = services
-                    .entry(account.clone())
-                    .or_insert_with(|| OldestList { server: id.clone(), at });
+                let oldest =
+                    services.entry(account.clone()).or_insert_with(|| OldestList { server: id.clone(), at });
                 if (at, id) < (oldest.at, &oldest.server) {
                     (oldest.server, oldest.at) = (id.clone(), at);
                 }

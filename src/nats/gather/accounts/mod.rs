@@ -316,6 +316,15 @@ impl Read {
 }
 
 impl AccountCache {
+    /// The server that described it, of each account with an import that is not in effect. Servers may differ in that: what
+    /// one of them said is over when the same one says so.
+    pub(super) fn broken(&self) -> HashMap<Name, Name> {
+        let broken = self.described.iter().filter(|(_, described)| described.is_broken());
+        broken
+            .filter_map(|(id, described)| Some((id.clone(), described.details.as_ref()?.server.clone())))
+            .collect()
+    }
+
     /// Keeps what was read of an account.
     fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, id: Name, told: Told) {
         let Told { name, limits, update_time, details, bytes } = told;
@@ -352,8 +361,8 @@ impl AccountCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::build::System;
     use crate::snapshot::ImportState;
+    use crate::snapshot::build::System;
     use crate::wire::accountz::AccountDetail;
     use std::collections::BTreeSet;
 
