@@ -4,6 +4,7 @@ use super::boot::Boots;
 use super::known::Known;
 use super::look_back::{Accounts, Gone, LookBack, Quiet, Users};
 use super::series::Followed;
+use super::slow::{Slow, SlowCounts};
 use super::unseen::Unseen;
 use super::{Account, Boot, Series, Snapshot, Track};
 use crate::text::Name;
@@ -53,6 +54,7 @@ pub struct History {
     activity: Accounts,
     services_unseen: Unseen,
     known: Known,
+    slow: Slow,
     epochs: u64,
 }
 
@@ -91,6 +93,11 @@ impl History {
         &self.known
     }
 
+    /// The slow consumers that a boot of the last hour counted when it last told them, by the server's id.
+    pub fn slow_consumers(&self, id: &Name) -> Option<&SlowCounts> {
+        self.slow.of(id)
+    }
+
     /// Epochs that were remembered, also those beyond the window.
     pub const fn epochs(&self) -> u64 {
         self.epochs
@@ -124,6 +131,7 @@ impl History {
         self.followed.push(snapshot);
         self.boots.push(snapshot);
         self.services_unseen.push(snapshot);
+        self.slow.push(snapshot);
         if let Some(remember) = self.look_back.users {
             self.users.push(snapshot, remember);
         }

@@ -23,6 +23,7 @@ mod pace;
 mod series;
 mod server;
 mod services;
+mod slow;
 mod subject;
 mod texts;
 mod unseen;
@@ -58,6 +59,7 @@ pub use pace::Pace;
 pub use series::{Kind as SeriesKind, Point, Reading, Series, Track, gateway_link};
 pub use server::{Server, Version};
 pub use services::{Library, OldestList, Service, ServiceConnection, ServiceLists, Services, service_of};
+pub use slow::SlowCounts;
 pub use subject::{covers, overlaps};
 pub use vars::{ByKind, JetStreamVars, ServerVars};
 
