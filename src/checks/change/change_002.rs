@@ -211,6 +211,9 @@ mod tests {
         // Off for an epoch, and another one afterwards.
         let epochs = [epoch(0, "A", hub), epoch(60, "B", None), epoch(120, "C", none)];
         assert_eq!(judge_last::<Check>(&epochs).firing.len(), 1);
+        // The same process may have been seen before without JetStream.
+        let epochs = [epoch(0, "A", hub), epoch(60, "B", None), epoch(120, "B", none)];
+        assert_eq!(only(&judge_last::<Check>(&epochs)).1.evidence["restarted"], json!(true));
         assert!(judge::<Check>(&epoch(0, "A", hub)).nothing.is_some());
     }
 

@@ -169,7 +169,7 @@ fn oldest(evidence: &Evidence) -> Option<&LibraryRow> {
     let versions: Option<Vec<(Version, &LibraryRow)>> =
         evidence.libraries.iter().map(|row| Some((Version::parse(&row.version)?, row))).collect();
     let mut versions = versions?;
-    versions.sort_by(|a, b| a.0.cmp(&b.0));
+    versions.sort_by_key(|(version, _)| *version);
     match versions.as_slice() {
         [first, second, ..] if first.0 < second.0 => Some(first.1),
         _ => None,

@@ -352,7 +352,12 @@ mod tests {
     fn the_server_that_is_asked_first_is_the_one_that_told_before_where_it_has_the_account() {
         let servers: Vec<Name> = (0..20).map(|i| Name::from(format!("N{i}"))).collect();
         let listed = |account: &str| -> Vec<AccountStat> {
-            vec![serde_json::from_value(json!({"acc": account, "conns": 0, "leafnodes": 0, "num_subscriptions": 0})).unwrap()]
+            vec![
+                serde_json::from_value(
+                    json!({"acc": account, "conns": 0, "leafnodes": 0, "num_subscriptions": 0}),
+                )
+                .unwrap(),
+            ]
         };
         for wanted in &servers {
             let first = [("A", wanted), ("B", wanted)].map(|(account, id)| (account.into(), id.clone()));

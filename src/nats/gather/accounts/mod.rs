@@ -439,6 +439,9 @@ mod tests {
             };
         }
         let snapshot = system.done();
+        let limits = cache.described[&names[0]].limits.unwrap();
+        let is_near = |name: &Name| near(&snapshot.accounts[name], &limits);
+        assert!(is_near(&names[200]) && !is_near(&names[400]));
         let mut read = BTreeSet::new();
         for epoch in 1..=8 {
             let due = due(&cache, &snapshot, names.clone(), |_| true);
