@@ -52,3 +52,27 @@ pub(super) fn first<T, C: Copy>(
     verdicts.extend(rest.first().map(|first| Verdict::unnamed(entity(first), rest.len() as u64)));
     verdicts
 }
+
+/// Reports of one group: the first `most`, one by one, and one of `together` that tells of the rest. Beside it nothing that
+/// still holds is over: an earlier finding of its own, of what is now among the rest, stays. `firing` has to be in an order
+/// in which newcomers change as little as possible.
+pub(super) fn first_and_rest<C>(
+    most: u64,
+    firing: &[C],
+    together: Entity,
+    entity: impl Fn(&C) -> Entity,
+    mut report: impl FnMut(Entity, &[C]) -> Verdict,
+) -> Vec<Verdict> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX).min(firing.len());
+    let (first, rest) = firing.split_at(most);
+    let mut verdicts: Vec<Verdict> =
+        first.iter().map(|one| report(entity(one), std::slice::from_ref(one))).collect();
+    if !rest.is_empty() {
+        verdicts.extend(rest.iter().map(|one| Verdict::not_yet(entity(one), AMONG_THE_REST)));
+        verdicts.push(report(together, rest));
+    }
+    verdicts
+}
+
+/// Why nothing is said of one of many.
+pub(super) const AMONG_THE_REST: &str = "there are so many that one finding tells of it and of others";

@@ -22,6 +22,8 @@ pub struct Boot {
     pub domain: Option<Option<Name>>,
     /// What it counted when it last told, which may be earlier.
     pub counters: Option<Counters>,
+    /// When it read its configuration, by its own clock, and the digest of that (2.11), as it last told; none if it never did.
+    pub config: Option<(OffsetDateTime, Option<Name>)>,
     /// When it was last seen, by the agent's clock.
     pub last: OffsetDateTime,
 }
@@ -67,9 +69,13 @@ impl Boots {
             let told = server.vars.as_ref().and_then(|vars| vars.jetstream.as_ref());
             let told = told.map(|jetstream| jetstream.domain.clone());
             let domain = told.or_else(|| self.0.get(&server.id)?.domain.clone());
-            let counters = server.vars.as_ref().map(|vars| Counters::of(vars, at));
+            let vars = server.vars.as_ref();
+            let counters = vars.map(|vars| Counters::of(vars, at));
             let counters = counters.or_else(|| self.0.get(&server.id)?.counters);
-            let boot = Boot { key: server.key(), version: server.version, domain, counters, last: at };
+            let config = vars.and_then(|vars| Some((vars.config_loaded?, vars.config_digest.clone())));
+            let config = config.or_else(|| self.0.get(&server.id)?.config.clone());
+            let boot =
+                Boot { key: server.key(), version: server.version, domain, counters, config, last: at };
             self.0.insert(server.id.clone(), boot);
         }
         self.0.retain(|_, boot| at - boot.last < REMEMBER);
@@ -92,10 +98,10 @@ impl Boots {
     }
 
     /// The boot of this server that was seen last and told its JetStream domain; of two servers with the same key, neither.
-    pub(super) fn last_with_domain(&self, key: &Name) -> Option<&Boot> {
-        let of_key = self.0.values().filter(|boot| boot.key == *key && boot.domain.is_some());
-        let newest = of_key.clone().max_by_key(|boot| boot.last)?;
-        (of_key.filter(|boot| boot.last == newest.last).count() == 1).then_some(newest)
+    pub(super) fn last_with_domain(&self, key: &Name) -> Option<(&Name, &Boot)> {
+        let of_key = self.0.iter().filter(|(_, boot)| boot.key == *key && boot.domain.is_some());
+        let newest = of_key.clone().max_by_key(|(_, boot)| boot.last)?;
+        (of_key.filter(|(_, boot)| boot.last == newest.1.last).count() == 1).then_some(newest)
     }
 }
 
@@ -171,9 +177,9 @@ mod tests {
         let mut boots = Boots::default();
         boots.push(&epoch(0, "A", Some(Some("hub"))));
         boots.push(&epoch(60, "A", None));
-        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().domain, Some(Some("hub".into())));
+        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().1.domain, Some(Some("hub".into())));
         boots.push(&epoch(120, "B", Some(None)));
-        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().domain, Some(None));
+        assert_eq!(boots.last_with_domain(&"east/n1".into()).unwrap().1.domain, Some(None));
         assert_eq!(boots.last_with_domain(&"east/n2".into()), None);
         assert_eq!(boots.get(&"A".into()).unwrap().last, at(60));
         boots.push(&epoch(86_400 + 60, "B", None));

@@ -1,8 +1,11 @@
 //! What the last epochs were like, for growth and trends.
 
 use super::boot::Boots;
+use super::known::Known;
 use super::look_back::{Accounts, Gone, LookBack, Quiet, Users};
 use super::series::Followed;
+use super::slow::{Slow, SlowCounts};
+use super::unseen::Unseen;
 use super::{Account, Boot, Series, Snapshot, Track};
 use crate::text::Name;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -53,6 +56,9 @@ pub struct History {
     look_back: LookBack,
     users: Users,
     activity: Accounts,
+    services_unseen: Unseen,
+    known: Known,
+    slow: Slow,
     epochs: u64,
 }
 
@@ -71,6 +77,9 @@ impl History {
         if !wanted.accounts {
             self.activity = Accounts::default();
         }
+        if !wanted.known {
+            self.known = Known::default();
+        }
     }
 
     /// The users that were connected in earlier epochs and are not in this one, by account and user.
@@ -81,6 +90,16 @@ impl History {
     /// For how long an account has done nothing; none if it does something now, or nothing is known of it.
     pub fn quiet(&self, account: &Account, now: &Snapshot) -> Option<Quiet> {
         self.activity.quiet(account, now.taken_at)
+    }
+
+    /// Which accounts and servers there were within the last day, as far as a rule looks back on them.
+    pub fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// The slow consumers that a boot of the last hour counted when it last told them, by the server's id.
+    pub fn slow_consumers(&self, id: &Name) -> Option<&SlowCounts> {
+        self.slow.of(id)
     }
 
     /// Epochs that were remembered, also those beyond the window.
@@ -98,9 +117,14 @@ impl History {
         self.boots.before(key, id)
     }
 
-    /// Of a server, by its key: the boot that was seen last and told its JetStream domain.
-    pub fn last_with_domain(&self, key: &Name) -> Option<&Boot> {
+    /// Of a server, by its key: the boot that was seen last and told its JetStream domain, with its id.
+    pub fn last_with_domain(&self, key: &Name) -> Option<(&Name, &Boot)> {
         self.boots.last_with_domain(key)
+    }
+
+    /// How much of the time since then services were not seen whole, up to the last epoch and of the last hour.
+    pub fn services_unseen(&self, since: OffsetDateTime) -> Duration {
+        self.services_unseen.since(since)
     }
 
     /// Every track of a series, its value in the present epoch included.
@@ -115,11 +139,16 @@ impl History {
         self.epochs += 1;
         self.followed.push(snapshot);
         self.boots.push(snapshot);
+        self.services_unseen.push(snapshot);
+        self.slow.push(snapshot);
         if let Some(remember) = self.look_back.users {
             self.users.push(snapshot, remember);
         }
         if self.look_back.accounts {
             self.activity.push(snapshot);
+        }
+        if self.look_back.known {
+            self.known.push(snapshot);
         }
         if snapshot.coverage.gaps(super::Endpoint::AccountStatz).is_empty() {
             self.accounts.retain(|id, _| snapshot.accounts.contains_key(id));

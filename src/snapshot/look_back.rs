@@ -19,13 +19,19 @@ pub struct LookBack {
     pub users: Option<Duration>,
     /// Whether it is remembered when accounts were active.
     pub accounts: bool,
+    /// Whether it is remembered which accounts and servers there were.
+    pub known: bool,
 }
 
 impl LookBack {
     /// What either of them wants.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { users: self.users.max(other.users), accounts: self.accounts || other.accounts }
+        Self {
+            users: self.users.max(other.users),
+            accounts: self.accounts || other.accounts,
+            known: self.known || other.known,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod follow_up;
 mod health;
 mod history;
 mod interest;
+mod known;
 mod links;
 mod look_back;
 mod missing;
@@ -22,8 +23,10 @@ mod pace;
 mod series;
 mod server;
 mod services;
+mod slow;
 mod subject;
 mod texts;
+mod unseen;
 mod vars;
 
 pub use account::{Account, AccountLimits, Limits, OnServer, Traffic};
@@ -51,6 +54,7 @@ pub use follow_up::{
 pub use health::{Health, Problem, ProblemKind};
 pub use history::{History, Sample, Trend, difference};
 pub use interest::Interest;
+pub use known::{Known, KnownAccount};
 pub use links::{Gateway, Gateways, INTEREST_ONLY, Leaf, Route, gateways, leafs, routes};
 pub use look_back::{Gone, LookBack, Quiet};
 pub use missing::Missing;
@@ -59,7 +63,8 @@ pub use series::{
     Kind as SeriesKind, Point, Reading, Series, Track, WINDOW as SERIES_WINDOW, gateway_link, lagging_asset,
 };
 pub use server::{Server, Version};
-pub use services::{Library, Service, ServiceConnection, Services, service_of};
+pub use services::{Library, OldestList, Service, ServiceConnection, ServiceLists, Services, service_of};
+pub use slow::SlowCounts;
 pub use subject::{covers, overlaps};
 pub use vars::{ByKind, JetStreamVars, ServerVars};
 
@@ -86,6 +91,8 @@ pub struct Snapshot {
     pub only_used_accounts: bool,
     /// Services by account and name.
     pub services: Services,
+    /// From when they are.
+    pub service_lists: ServiceLists,
     /// Whether anybody listens to an imported stream, by the importing account and the local subject.
     pub interest: BTreeMap<(Name, Name), Interest>,
     /// The answers to targeted requests.
@@ -143,6 +150,7 @@ impl Snapshot {
             accounts: BTreeMap::new(),
             only_used_accounts: false,
             services: Services::new(),
+            service_lists: ServiceLists::default(),
             interest: BTreeMap::new(),
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
@@ -175,6 +183,7 @@ impl Snapshot {
         }
         self.accounts.values_mut().for_each(Account::forget_connections);
         self.services.values_mut().for_each(Service::forget_connections);
+        self.service_lists = ServiceLists::default();
         self.interest = BTreeMap::new();
         self.follow_ups = FollowUpResults::default();
     }

@@ -2,6 +2,7 @@
 
 use crate::text::Name;
 use std::collections::BTreeMap;
+use time::OffsetDateTime;
 
 /// The client library of an instance and its version. The version of the service itself is not visible to the system
 /// account.
@@ -48,6 +49,32 @@ impl Service {
     /// Keeps what later epochs compare with.
     pub(super) fn forget_connections(&mut self) {
         self.connections = Vec::new();
+    }
+}
+
+/// A list that is the oldest of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldestList {
+    /// The id of the server that told it.
+    pub server: Name,
+    /// When the gather began in which it did.
+    pub at: OffsetDateTime,
+}
+
+/// From when what is known of services is: not every server is asked for everything in every epoch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ServiceLists {
+    /// The oldest list of the accounts that have services on a server; none where no server was asked.
+    pub accounts: Option<OldestList>,
+    /// By account, where any server knows services of it: the oldest list of its services, or of the accounts where a server
+    /// has not told of this one.
+    pub services: BTreeMap<Name, OldestList>,
+}
+
+impl ServiceLists {
+    /// The oldest list in which a service of the account would stand.
+    pub fn oldest(&self, account: &Name) -> Option<&OldestList> {
+        self.services.get(account).or(self.accounts.as_ref())
     }
 }
 

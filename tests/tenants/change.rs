@@ -56,7 +56,10 @@ async fn in_operator_mode_the_first_use_is_told_and_a_restart_is_not() {
     watched.findings.epochs(2, SOON).await;
     let late = cluster.connect(1, "LATE/late", "late").await;
     let found = watched.firing("CHANGE_003").await;
-    assert_eq!(found.json["summary"], "account LATE is used for the first time since the servers started");
+    assert_eq!(
+        found.json["summary"],
+        "account LATE is used, for the first time that this agent saw within a day"
+    );
     assert_eq!(found.json["evidence"]["operator_mode"], true);
     watched.resolved("CHANGE_003").await;
     watched.findings.forget();

@@ -6,7 +6,7 @@ use crate::check::{
 };
 use crate::checks::evidence::closed::{Ended, SLOW, closed_gaps};
 use crate::checks::evidence::since::per_minute;
-use crate::snapshot::{Account, Answer, Endpoint, Server, Snapshot};
+use crate::snapshot::{Account, Answer, Endpoint, Server, SlowCounts, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ impl Validate for Limits {
 pub(super) struct Evidence {
     /// Counted since the previous epoch, by all servers together. One client may be counted more than once.
     events: u64,
-    /// The same a minute.
+    /// The same a minute; none where a server did not answer in the previous epoch, so that it counted for longer.
     per_minute: Option<f64>,
     /// Servers that counted any, those with most events first, at most 5.
     servers: Vec<OnServer>,
@@ -50,8 +50,7 @@ pub(super) struct Evidence {
     /// What servers told only in part of connections that ended, or not at all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     closed_incomplete: Vec<String>,
-    /// Servers whose counts have nothing to be compared with, since they were started or did not answer in the previous
-    /// epoch; at most 5.
+    /// Servers whose counts have nothing to be compared with, since they were started, or do not tell them now; at most 5.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     not_compared: Vec<Name>,
@@ -91,8 +90,8 @@ impl Rule for AccountSlowConsumers {
               Servers count events, not clients: one client is counted for every message that finds its buffer full, until it \
               is closed (2 clients were 4 events, measured). Leafnodes are counted for the account that they are bound to. \
               Who was closed is taken from the servers' lists of closed connections.\n\n\
-              A server's count is compared only with that of the same process. One that did not answer in the previous epoch \
-              does not count in this one. In systems so large that servers are asked for accounts with clients only, the \
+              A server's count is compared only with what the same process last told, within an hour: what it counted while it \
+              did not answer is told when it does again. In systems so large that servers are asked for accounts with clients only, the \
               closed connections stand for the count of an account that a server did not list before.",
         remedy: &[
             "Make the named clients read faster: no slow work in the message callback, fewer subjects, a queue group.",
@@ -112,10 +111,7 @@ impl Rule for AccountSlowConsumers {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let Some(previous) = context.previous else {
-            return Vec::new();
-        };
-        let counts = Counts::of(context.now, previous);
+        let counts = Counts::of(context);
         let events = counts.events();
         let each = events
             .into_iter()
@@ -127,23 +123,24 @@ impl Rule for AccountSlowConsumers {
 /// What can be compared.
 struct Counts<'a> {
     now: &'a Snapshot,
-    previous: &'a Snapshot,
-    /// Servers that told their counts in both epochs.
-    comparable: BTreeMap<&'a Name, &'a Server>,
-    /// Whether an account that a server did not list may have been left out for want of clients.
-    left_out: bool,
+    /// Servers that told their counts now and before, with what they told then.
+    comparable: BTreeMap<&'a Name, (&'a Server, &'a SlowCounts)>,
 }
 
 impl<'a> Counts<'a> {
-    fn of(now: &'a Snapshot, previous: &'a Snapshot) -> Self {
-        let told = |snapshot: &Snapshot, id: &Name| {
-            let answer = snapshot.coverage.answer(Endpoint::AccountStatz, id);
-            snapshot.servers.contains_key(id) && answer == Some(&Answer::Complete)
+    fn of(context: &Context<'a>) -> Self {
+        let now = context.now;
+        let told = |(id, server): (&'a Name, &'a Server)| {
+            let complete = now.coverage.answer(Endpoint::AccountStatz, id) == Some(&Answer::Complete);
+            let before = context.history.slow_consumers(id).filter(|_| complete)?;
+            Some((id, (server, before)))
         };
-        let both = |(id, _): &(&Name, &Server)| told(now, id) && told(previous, id);
-        let comparable = now.servers.iter().filter(both).collect();
-        let left_out = now.coverage.used_accounts_only || previous.coverage.used_accounts_only;
-        Self { now, previous, comparable, left_out }
+        Self { now, comparable: now.servers.iter().filter_map(told).collect() }
+    }
+
+    /// Whether an account that a server did not list may have been left out for want of clients.
+    const fn left_out(&self, before: &SlowCounts) -> bool {
+        self.now.coverage.used_accounts_only || before.used_accounts_only
     }
 
     /// Events by account and server; pairs without any are left out.
@@ -151,31 +148,28 @@ impl<'a> Counts<'a> {
         let mut events: BTreeMap<&Name, Vec<(&Server, u64)>> = BTreeMap::new();
         for account in self.now.accounts.values() {
             for (id, count) in &account.slow_consumers {
-                let Some(server) = self.comparable.get(id).copied() else { continue };
-                let since = self.since(account, server, *count);
+                let Some((server, before)) = self.comparable.get(id).copied() else { continue };
+                let since = self.since(account, (server, before), *count);
                 if since > 0 {
                     events.entry(&account.id).or_default().push((server, since));
                 }
             }
         }
-        if self.left_out {
-            for server in self.comparable.values() {
-                for (account, closed) in closed_slow(server) {
-                    let listed = self.now.accounts.get(account);
-                    if listed.is_none_or(|account| !account.slow_consumers.contains_key(&server.id)) {
-                        events.entry(account).or_default().push((server, closed));
-                    }
+        for (server, _) in self.comparable.values().filter(|(_, before)| self.left_out(before)) {
+            for (account, closed) in closed_slow(server) {
+                let listed = self.now.accounts.get(account);
+                if listed.is_none_or(|account| !account.slow_consumers.contains_key(&server.id)) {
+                    events.entry(account).or_default().push((server, closed));
                 }
             }
         }
         events
     }
 
-    fn since(&self, account: &Account, server: &Server, count: u64) -> u64 {
-        let before = self.previous.accounts.get(&account.id);
-        match before.and_then(|before| before.slow_consumers.get(&server.id)) {
+    fn since(&self, account: &Account, (server, before): (&Server, &SlowCounts), count: u64) -> u64 {
+        match before.accounts.get(&account.id) {
             Some(before) => count.saturating_sub(*before),
-            None if !self.left_out => count,
+            None if !self.left_out(before) => count,
             // It may have counted them long ago, while the account had no clients there.
             None => {
                 let closed = closed_slow(server).filter(|(id, _)| **id == account.id);
@@ -207,6 +201,11 @@ fn judge_account(
         let row = servers.entry(&server.id).or_insert_with(fresh);
         row.events = row.events.saturating_add(events);
     }
+    // A server that was silent counted them over more than one epoch.
+    let previous = context.previous.map(|previous| previous.taken_at);
+    let of_one_epoch = servers
+        .keys()
+        .all(|id| counts.comparable.get(*id).is_some_and(|(_, before)| Some(before.at) == previous));
     let events = servers.values().fold(0u64, |sum, row| sum.saturating_add(row.events));
     let min_events = thresholds.of(&entity).min_events;
     if events < min_events {
@@ -222,7 +221,7 @@ fn judge_account(
     let not_compared = now.servers.values().filter(|server| !counts.comparable.contains_key(&server.id));
     let evidence = Evidence {
         events,
-        per_minute: per_minute(context, events),
+        per_minute: per_minute(context, events).filter(|_| of_one_epoch),
         servers,
         servers_with_events,
         closed: Ended::of(now, now.servers.values(), of_account),

@@ -5,9 +5,10 @@ mod reason;
 use super::shares::{Limits, grouped, import, imports_by_others, imports_from, label};
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, Partial, Rule, Scope, Severity,
-    Thresholds, Verdict,
+    Thresholds, Verdict, count,
 };
 use crate::checks::evidence::{TOP, rfc3339};
+use crate::checks::roll_up::{AMONG_THE_REST, first_and_rest};
 use crate::snapshot::{Account, Counted, Endpoint, Import, ImportState, ShareKind, Snapshot, Token};
 use crate::text::Name;
 use reason::{Reason, reason};
@@ -111,16 +112,21 @@ impl Rule for InactiveImport {
         ),
         rule: "An account's JWT declares an import that the server does not apply.",
         why: "A server takes an import over only if the exporting account allows it. Otherwise it writes one line into its \
-              debug log and goes on: the account loads, its clients connect, their subscriptions and requests are \
-              accepted, and no message ever passes. Nobody is told.\n\n\
+              debug log (`Error adding stream import to account`), or an error line if it cannot get the exporting account \
+              (`Can't locate account`), and goes on: the account loads, its clients connect, their subscriptions and requests \
+              are accepted, and no message ever passes. Nobody is told.\n\n\
               The reason is found in this order: the exporting account is not loaded on any server that answered; it has no \
               export of that kind that covers the subject; the export needs an activation token and the import has none; \
               the token has expired; it was signed neither by the account's key nor by one of its present signing keys, as \
               after a rotation; or it is for another account or subject, or was taken back.\n\n\
               An account is loaded by a server when somebody first needs it. One that imports from it needs it, so that an \
               exporting account that is loaded nowhere is one that the resolver does not know, or could not fetch.\n\n\
-              What an account declares is read again when there is time, those with a broken import in every epoch. More \
-              than ten of one account from another, or of all accounts from one, are one finding.",
+              Each server decides for itself, and may have got the exporting account or not. What an account declares is read \
+              from one of them and again when there is time; those with a broken import come first, and are read from the same \
+              server as before while it has the account loaded, so that a finding ends by the word of the server that it is \
+              by.\n\n\
+              Ten imports of one account from another are told one by one, and so are ten accounts; where there are more, one \
+              finding tells of the others.",
         remedy: &[
             "Look at what the exporting account exports: `nsc describe account`, and push it if it was not pushed.",
             "Get a new activation token from the exporting account if the old one is missing, has expired, or was signed by \
@@ -164,25 +170,47 @@ fn judge_exporter<'a>(
     let with_reason = |(account, import): (&'a Account, &'a Import)| {
         (account.id.clone(), Broken { account, import, reason: reason(now, account, import) })
     };
-    let mut findings: Vec<(Entity, Vec<Broken<'_>>)> = Vec::new();
-    for (_, of_account) in grouped(broken.into_iter().map(with_reason)) {
+    let of = |one: &Broken<'_>| import(now, one.account, one.import);
+    let all = imports_by_others(now, exporter);
+    let most_accounts = thresholds.of(&all).most;
+    let (mut accounts, mut rest) = (0, Vec::new());
+    for (_, mut of_account) in grouped(broken.into_iter().map(with_reason)) {
+        of_account.retain(|one| thresholds.is_uniform() || thresholds.is_enabled(&of(one)));
+        // The server lists them in any order.
+        of_account.sort_by(|a, b| {
+            let key = |one: &Broken<'a>| (one.import.kind, &one.import.subject, &one.import.local);
+            key(a).cmp(&key(b))
+        });
         let Some(account) = of_account.first().map(|one| one.account) else { continue };
         let together = imports_from(now, account, exporter);
-        if of_account.len() as u64 > thresholds.of(&together).most {
-            findings.push((together, of_account));
+        accounts += 1;
+        if accounts <= most_accounts {
+            let report =
+                |entity, broken: &[Broken<'_>]| verdict(now, exporter, Told::OfAccount, entity, broken);
+            let most = thresholds.of(&together).most;
+            verdicts.extend(first_and_rest(most, &of_account, together, of, report));
         } else {
-            findings.extend(of_account.into_iter().map(|one| (import(now, account, one.import), vec![one])));
+            // It may have been told by itself before.
+            verdicts.push(Verdict::not_yet(together, AMONG_THE_REST));
+            verdicts.extend(of_account.iter().map(|one| Verdict::not_yet(of(one), AMONG_THE_REST)));
+            rest.append(&mut of_account);
         }
     }
-    let together = imports_by_others(now, exporter);
-    if findings.len() as u64 > thresholds.of(&together).most {
-        let all = findings.into_iter().flat_map(|(_, broken)| broken).collect();
-        findings = vec![(together, all)];
+    if !rest.is_empty() {
+        verdicts.push(verdict(now, exporter, Told::OfMany, all, &rest));
     }
-    verdicts.extend(findings.into_iter().map(|(entity, broken)| verdict(now, exporter, entity, &broken)));
 }
 
-fn verdict(now: &Snapshot, exporter: &Name, entity: Entity, broken: &[Broken<'_>]) -> Verdict {
+/// What a finding is about.
+#[derive(Clone, Copy)]
+enum Told {
+    /// Imports of one account.
+    OfAccount,
+    /// What other accounts import.
+    OfMany,
+}
+
+fn verdict(now: &Snapshot, exporter: &Name, told: Told, entity: Entity, broken: &[Broken<'_>]) -> Verdict {
     let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut importers: Vec<&Name> = broken.iter().map(|one| &one.account.id).collect();
     importers.sort();
@@ -202,30 +230,38 @@ fn verdict(now: &Snapshot, exporter: &Name, entity: Entity, broken: &[Broken<'_>
         reasons,
         examples: broken.iter().take(TOP).map(|one| row(now, one)).collect(),
     };
-    let summary = match (broken, importers.len()) {
-        ([one], _) => format!(
-            "account {} cannot use its import of the {} {} from account {}: {}",
+    let from = &evidence.exporter;
+    let summary = match (told, broken) {
+        (Told::OfAccount, [one]) if entity.id == import(now, one.account, one.import).id => format!(
+            "account {} cannot use its import of the {} {} from account {from}{}: {}",
             one.account.label(),
             one.import.kind.as_str(),
             one.import.subject,
-            evidence.exporter,
+            by(now, one.account),
             one.reason.sentence(),
         ),
-        (_, 1) => format!(
-            "account {} cannot use {} of its imports from account {}",
-            broken[0].account.label(),
+        (Told::OfAccount, [one, ..]) => format!(
+            "account {} cannot use {} more of its imports from account {from}{}",
+            one.account.label(),
             broken.len(),
-            evidence.exporter,
+            by(now, one.account),
         ),
-        (_, accounts) => format!(
-            "{} imports of {accounts} accounts from account {} are not in effect",
-            broken.len(),
-            evidence.exporter,
+        _ => format!(
+            "{} of {} from account {from} {} not in effect",
+            count(evidence.imports, "import"),
+            count(evidence.importers, "more account"),
+            if evidence.imports == 1 { "is" } else { "are" },
         ),
     };
     let observed = Observed::count(evidence.imports, 0, "imports");
     let remediation = remediation(now, broken, &evidence);
     Verdict::firing(entity, summary, observed, &evidence, remediation)
+}
+
+/// The server that says so: another one may apply the import.
+fn by(now: &Snapshot, account: &Account) -> String {
+    let server = account.details.as_ref().and_then(|details| now.servers.get(&details.server));
+    server.map_or_else(String::new, |server| format!(" on server {}", server.name))
 }
 
 fn row(now: &Snapshot, one: &Broken<'_>) -> Row {
@@ -301,7 +337,7 @@ fn remediation(now: &Snapshot, broken: &[Broken<'_>], evidence: &Evidence) -> Ve
     if has("undetermined") || has("other") {
         steps.push(format!(
             "Compare the import with what account {exporter} exports, and its token: `nsc describe account`; a server tells \
-             in its debug log why it does not add an import."
+             in its debug log why it does not add an import, and as an error that it cannot locate the exporting account."
         ));
     }
     steps

@@ -6,6 +6,7 @@ use crate::check::{
     Thresholds, Verdict, count,
 };
 use crate::checks::evidence::TOP;
+use crate::checks::roll_up::first_and_rest;
 use crate::snapshot::{Account, Endpoint, Export, ShareKind, Snapshot, overlaps};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -66,7 +67,7 @@ impl Rule for OrphanedExport {
               In operator mode a server knows only the accounts that somebody needed since it was started: one without a \
               single connection since then may import it, and is not seen. Look at all accounts before anything is removed. \
               Where accounts stand in configuration files every server lists all of its own.\n\n\
-              More than ten orphaned exports of one account are one finding.",
+              Ten orphaned exports of one account are told one by one; where there are more, one finding tells of the others.",
         remedy: &[
             "Ask those who own the account whom the export is for.",
             "In operator mode look for imports in the accounts that no server has loaded: `nsc describe account` of each.",
@@ -122,9 +123,14 @@ fn judge_account(
                 || subjects.iter().any(|subject| overlaps(&export.subject, subject))
         })
     };
-    let orphaned: Vec<&Export> = details.exports.iter().filter(|export| !is_used(export)).collect();
+    let mut orphaned: Vec<&Export> = details.exports.iter().filter(|export| !is_used(export)).collect();
+    orphaned.retain(|one| thresholds.is_uniform() || thresholds.is_enabled(&export(account, one)));
+    orphaned.sort_by(|a, b| (a.kind, &a.subject).cmp(&(b.kind, &b.subject)));
     let of_exports = details.exports.len() as u64;
-    let mut fire = |entity: Entity, orphaned: &[&Export]| {
+    let together = all_exports(account);
+    let most = thresholds.of(&together).most;
+    let report = |entity: Entity, orphaned: &[&Export]| {
+        let rest = entity.id == together.id;
         let evidence = Evidence {
             orphaned: orphaned.len() as u64,
             exports: orphaned.iter().take(TOP).map(|export| row(export)).collect(),
@@ -134,28 +140,23 @@ fn judge_account(
         };
         let loaded = if evidence.operator_mode { " that is loaded" } else { "" };
         let summary = match orphaned {
-            [one] => format!(
+            [one] if !rest => format!(
                 "no account{loaded} imports the {} {} that account {} exports",
                 one.kind.as_str(),
                 one.subject,
                 account.label(),
             ),
             _ => format!(
-                "no account{loaded} imports {} of the {of_exports} exports of account {}",
+                "no account{loaded} imports {} more of the {of_exports} exports of account {}",
                 orphaned.len(),
                 account.label(),
             ),
         };
         let observed = Observed::count(evidence.orphaned, 0, "exports");
         let remediation = remediation(now, account, orphaned, &evidence);
-        verdicts.push(Verdict::firing(entity, summary, observed, &evidence, remediation));
+        Verdict::firing(entity, summary, observed, &evidence, remediation)
     };
-    let together = all_exports(account);
-    if orphaned.len() as u64 > thresholds.of(&together).most {
-        fire(together, &orphaned);
-    } else {
-        orphaned.iter().for_each(|one| fire(export(account, one), &[one]));
-    }
+    verdicts.extend(first_and_rest(most, &orphaned, together.clone(), |one| export(account, one), report));
 }
 
 fn row(export: &Export) -> Row {

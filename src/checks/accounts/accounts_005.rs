@@ -6,6 +6,7 @@ use crate::check::{
     Thresholds, Verdict, count,
 };
 use crate::checks::evidence::TOP;
+use crate::checks::roll_up::{AMONG_THE_REST, first_and_rest};
 use crate::snapshot::{Account, Endpoint, Import, ImportState, ShareKind, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -66,7 +67,7 @@ impl Rule for NoInterest {
               local subject; one to everything counts. Where the account may use JetStream, its own subscriptions count as \
               well. Leafnodes count from 2.11.5 on; before that the verdict is unknown for an account with leafnodes.\n\n\
               Imports from the system account are left out. Up to 256 requests are made in an epoch: those that nobody heard \
-              the last time come first. More than ten of one account are one finding.",
+              the last time come first. Ten of one account are told one by one; where there are more, one finding tells of the others.",
         remedy: &[
             "Look whether the application that wants the messages runs, and what it subscribes to.",
             "Compare its subject with the local subject of the import; they differ where the import maps the subject.",
@@ -121,18 +122,22 @@ fn judge_account(
     let together = all_imports(account);
     let most = thresholds.of(&together).most;
     let servers_asked = servers_asked.unwrap_or(0);
-    if unheard.len() as u64 > most {
-        verdicts.push(verdict(now, account, together.clone(), &unheard, servers_asked));
-    } else {
-        let each =
-            unheard.iter().map(|one| verdict(now, account, import(now, account, one), &[one], servers_asked));
-        verdicts.extend(each);
+    let of = |one: &&Import| import(now, account, one);
+    // The server lists them in any order.
+    for imports in [&mut unheard, &mut untold] {
+        imports.retain(|one| thresholds.is_uniform() || thresholds.is_enabled(&of(one)));
+        imports.sort_by(|a, b| (&a.local, &a.account, &a.subject).cmp(&(&b.local, &b.account, &b.subject)));
     }
+    let report = |entity, unheard: &[&Import]| verdict(now, account, entity, unheard, servers_asked);
+    verdicts.extend(first_and_rest(most, &unheard, together.clone(), of, report));
     let why = "servers before 2.11.5 do not tell what leafnodes subscribe to, or there are too many subscriptions to look at";
-    if untold.len() as u64 > most {
+    let named = usize::try_from(most).unwrap_or(usize::MAX).min(untold.len());
+    let (first, rest) = untold.split_at(named);
+    verdicts.extend(first.iter().map(|one| Verdict::unknown(of(one), why)));
+    // Each of them may have been told before, and what the others are told by as well.
+    verdicts.extend(rest.iter().map(|one| Verdict::not_yet(of(one), AMONG_THE_REST)));
+    if !rest.is_empty() {
         verdicts.push(Verdict::unknown(together, why));
-    } else {
-        verdicts.extend(untold.iter().map(|one| Verdict::unknown(import(now, account, one), why)));
     }
 }
 
@@ -156,15 +161,16 @@ fn verdict(
         servers_asked,
     };
     let connections = count(evidence.connections, "connection");
+    let rest = entity.id == all_imports(account).id;
     let summary = match unheard {
-        [one] => format!(
+        [one] if !rest => format!(
             "none of the {connections} of account {} subscribes to {}, which it imports from account {}",
             account.label(),
             one.local,
             label(now, &one.account),
         ),
         _ => format!(
-            "none of the {connections} of account {} subscribes to {} of the streams that it imports",
+            "none of the {connections} of account {} subscribes to {} more of the streams that it imports",
             account.label(),
             unheard.len(),
         ),

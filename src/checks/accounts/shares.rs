@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Tell so many of one account one by one; where there are more, one finding tells of all of them.
+    /// Tell so many of one account one by one; where there are more, one finding tells of the others.
     pub(super) most: u64,
 }
 

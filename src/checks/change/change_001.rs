@@ -9,7 +9,7 @@ use crate::snapshot::{Endpoint, Server, ServerVars};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 /// See [`Rule::META`].
 pub(super) struct ConfigurationReloaded;
@@ -44,7 +44,7 @@ pub(super) struct Evidence {
     together_with: Vec<Name>,
     /// How many they are.
     together: u64,
-    /// Servers of the cluster that have not read theirs since the epoch before, at most 5: a change may be missing there.
+    /// Servers of the cluster that last read theirs an hour or more before this one, at most 5: a change may be missing there.
     #[schemars(with = "Vec<String>")]
     not_reloaded: Vec<Name>,
 }
@@ -65,12 +65,14 @@ impl Rule for ConfigurationReloaded {
             "A reload that changed nothing is told from one that did by the digest of the configuration that servers tell since \
              2.11, because the time moves with every reload.",
         ),
-        rule: "A server has read its configuration again since the epoch before, without having been restarted.",
+        rule: "A server has read its configuration again since it was last asked, without having been restarted.",
         why: "A reload is how limits, accounts, users and logging of a running server change. When something else changes at the \
               same time, it is good to know that there was one.\n\n\
-              The finding lasts one epoch. Whether the text of the configuration differs is told by its digest; where \
-              that is the same, somebody sent the signal, or a tool did, and nothing changed. Included files are part of the \
-              digest; JWTs that a resolver brings are not. Before 2.11 there is no digest.",
+              The finding lasts one epoch. Whether the configuration differs is told by its digest; where that is the same, \
+              somebody sent the signal, or a tool did. Included files are part of the digest; certificates, keys and other \
+              files that the configuration names are read again and are not, nor are JWTs that a resolver brings. Before 2.11 \
+              there is no digest.\n\n\
+              A server is compared with what it last told since it was started, within a day.",
         remedy: &[
             "Compare with what was meant to be changed, and when.",
             "Reload the other servers of the cluster as well, if the change is for all of them.",
@@ -97,20 +99,28 @@ struct Reload<'a> {
     now: OffsetDateTime,
     before: OffsetDateTime,
     vars: &'a ServerVars,
-    earlier: &'a ServerVars,
+    digest_before: Option<&'a Name>,
 }
+
+/// Servers of a cluster that read their configuration within this time of each other did so together, one after another.
+const TOGETHER: Duration = Duration::hours(1);
 
 /// The reload of a server between the epochs, if there was one.
 fn reload<'a>(context: &'a Context<'_>, server: &'a Server) -> Option<Reload<'a>> {
     let vars = server.vars.as_ref()?;
-    let earlier = context.same_boot(server)?.vars.as_ref()?;
-    let (now, before) = (vars.config_loaded?, earlier.config_loaded?);
-    (now != before).then_some(Reload { now, before, vars, earlier })
+    let (before, digest_before) = context.history.boot(&server.id)?.config.as_ref()?;
+    let now = vars.config_loaded?;
+    let digest_before = digest_before.as_ref();
+    (now != *before).then_some(Reload { now, before: *before, vars, digest_before })
+}
+
+fn loaded(server: &Server) -> Option<OffsetDateTime> {
+    server.vars.as_ref()?.config_loaded
 }
 
 fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
-    let Reload { now, before, vars, earlier } = reload(context, server)?;
-    let digests = vars.config_digest.as_ref().zip(earlier.config_digest.as_ref());
+    let Reload { now, before, vars, digest_before } = reload(context, server)?;
+    let digests = vars.config_digest.as_ref().zip(digest_before);
     let content_changed = digests.map(|(digest, before)| digest != before);
     let members =
         context.now.servers.values().filter(|other| {
@@ -120,7 +130,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     for other in members {
         if reload(context, other).is_some() {
             with.push(other.name.clone());
-        } else if other.vars.is_some() && context.same_boot(other).is_some() {
+        } else if loaded(other).is_some_and(|loaded| now - loaded >= TOGETHER) {
             without.push(other.name.clone());
         }
     }
@@ -142,7 +152,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
         loaded: rfc3339(now),
         loaded_before: rfc3339(before),
         digest: vars.config_digest.clone(),
-        digest_before: earlier.config_digest.clone(),
+        digest_before: digest_before.cloned(),
         content_changed,
         together_with: with,
         together,
@@ -150,7 +160,11 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     };
     let mut steps = Vec::new();
     if content_changed == Some(false) {
-        steps.push("Nothing is to be done: the configuration is as it was.".into());
+        steps.push(
+            "Nothing is to be done if only the signal was sent; certificates and other files that the configuration names were \
+             read again and may have changed."
+                .into(),
+        );
     } else {
         steps.push(format!("Compare with what was meant to be changed on server {}.", server.name));
         if !evidence.not_reloaded.is_empty() {
@@ -179,10 +193,13 @@ mod tests {
     type Check = ConfigurationReloaded;
 
     fn epoch(loaded: i64, digest: Option<&str>) -> System {
-        System::of(3).vars("n1", |vars| {
+        let system = System::of(3).vars("n1", |vars| {
             vars.config_loaded = Some(at(loaded));
             vars.config_digest = digest.map(Into::into);
-        })
+        });
+        ["n2", "n3"]
+            .into_iter()
+            .fold(system, |system, server| system.vars(server, |vars| vars.config_loaded = Some(at(-3605))))
     }
 
     fn after(now: System) -> crate::check::Judgement {
@@ -203,10 +220,8 @@ mod tests {
         );
         let judgement = after(epoch(-5, Some("sha256:a")));
         assert!(only(&judgement).1.summary.ends_with("; its content is unchanged"));
-        assert_eq!(
-            only(&judgement).1.remediation,
-            ["Nothing is to be done: the configuration is as it was."]
-        );
+        let steps = &only(&judgement).1.remediation;
+        assert!(steps[0].contains("certificates") && steps.len() == 1, "{steps:?}");
         let judgement = after(epoch(-5, None));
         assert_eq!(only(&judgement).1.evidence["content_changed"], json!(null));
         assert!(after(epoch(-3600, Some("sha256:b"))).firing.is_empty());
@@ -235,5 +250,26 @@ mod tests {
         assert!(firing.summary.ends_with("(1 other server of the cluster did so too)"), "{}", firing.summary);
         assert_eq!(firing.evidence["together_with"], json!(["n2"]));
         assert_eq!(firing.evidence["not_reloaded"], json!(["n3"]));
+    }
+
+    #[test]
+    fn who_reloaded_an_epoch_before_is_not_named_as_one_that_did_not() {
+        let rolling = epoch(-5, None).vars("n2", |vars| vars.config_loaded = Some(at(-3604)));
+        assert_eq!(only(&after_same(rolling, "n2", -3604)).1.evidence["not_reloaded"], json!(["n3"]));
+    }
+
+    fn after_same(now: System, server: &str, loaded: i64) -> crate::check::Judgement {
+        let before = epoch(-3600, None).vars(server, |vars| vars.config_loaded = Some(at(loaded)));
+        judge_with::<Check>(&now.done(), Some(&before.done()), &[])
+    }
+
+    #[test]
+    fn a_reload_is_told_after_an_epoch_without_an_answer() {
+        let mut silent = epoch(-3600, None).silent("n1", Endpoint::Varz);
+        silent.server_mut("n1").vars = None;
+        let epochs =
+            [epoch(-3600, Some("sha256:a")).done(), silent.done(), epoch(-5, Some("sha256:b")).done()];
+        let judgement = crate::checks::laws::judge_last::<Check>(&epochs);
+        assert_eq!(only(&judgement).1.evidence["content_changed"], json!(true));
     }
 }

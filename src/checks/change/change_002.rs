@@ -9,6 +9,7 @@ use crate::snapshot::{Endpoint, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// See [`Rule::META`].
 pub(super) struct JetStreamDomainChanged;
@@ -81,7 +82,14 @@ impl Rule for JetStreamDomainChanged {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
-        context.now.servers.values().filter_map(|server| judge_server(context, server)).collect()
+        let mut keys: BTreeMap<Name, u64> = BTreeMap::new();
+        for server in context.now.servers.values() {
+            *keys.entry(server.key()).or_default() += 1;
+        }
+        // Where two servers have one name, neither is the other one's past.
+        let alone = |server: &&Server| keys.get(&server.key()) == Some(&1);
+        let servers = context.now.servers.values().filter(alone);
+        servers.filter_map(|server| judge_server(context, server)).collect()
     }
 }
 
@@ -96,12 +104,7 @@ fn words(domain: Option<&Name>) -> String {
 
 fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     let domain = told(server)?;
-    let key = server.key();
-    // Where two servers have one name, neither is the other one's past.
-    if context.now.servers.values().any(|other| other.id != server.id && other.key() == key) {
-        return None;
-    }
-    let before = context.history.last_with_domain(&key)?;
+    let (id, before) = context.history.last_with_domain(&server.key())?;
     let domain_before = before.domain.as_ref()?.as_ref();
     if domain == domain_before {
         return None;
@@ -117,7 +120,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     let evidence = Evidence {
         domain: domain.cloned(),
         domain_before: domain_before.cloned(),
-        restarted: context.history.boot(&server.id).is_none(),
+        restarted: *id != server.id,
         last_seen_before: rfc3339(before.last),
         others_differ,
     };
@@ -208,6 +211,9 @@ mod tests {
         // Off for an epoch, and another one afterwards.
         let epochs = [epoch(0, "A", hub), epoch(60, "B", None), epoch(120, "C", none)];
         assert_eq!(judge_last::<Check>(&epochs).firing.len(), 1);
+        // The same process may have been seen before without JetStream.
+        let epochs = [epoch(0, "A", hub), epoch(60, "B", None), epoch(120, "B", none)];
+        assert_eq!(only(&judge_last::<Check>(&epochs)).1.evidence["restarted"], json!(true));
         assert!(judge::<Check>(&epoch(0, "A", hub)).nothing.is_some());
     }
 

@@ -5,7 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::checks::evidence::TOP;
-use crate::snapshot::{Account, Endpoint, Limits as AccountLimits, Snapshot};
+use crate::snapshot::{Account, Endpoint, Known, KnownAccount, Limits as AccountLimits, LookBack, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub(super) struct Evidence {
     /// Some of the removed ones, at most 5.
     #[schemars(with = "Vec<String>")]
     removed_accounts: Vec<Name>,
-    /// Whether accounts come from JWTs, so that a new one is one that was used for the first time since its server started.
+    /// Whether accounts come from JWTs, so that a new one is one that somebody uses and nobody had used for a day.
     operator_mode: bool,
     /// Accounts in all.
     accounts: u64,
@@ -61,8 +61,29 @@ pub(super) struct Evidence {
 /// How an account changed.
 #[derive(Clone, Copy)]
 struct Change<'a> {
-    account: &'a Account,
+    id: &'a Name,
+    name: Option<&'a Name>,
+    of_jwt: bool,
+    connections: u64,
     added: bool,
+}
+
+impl<'a> Change<'a> {
+    fn added(account: &'a Account) -> Self {
+        // What was not read may be of either kind, and is shown as of a JWT.
+        let of_jwt = matches!(account.limits, AccountLimits::Jwt(_) | AccountLimits::Unread(_));
+        let (name, connections) = (account.name.as_ref(), account.connections());
+        Self { id: &account.id, name, of_jwt, connections, added: true }
+    }
+
+    fn removed((id, known): (&'a Name, &'a KnownAccount)) -> Self {
+        let KnownAccount { name, of_jwt, connections, .. } = known;
+        Self { id, name: name.as_ref(), of_jwt: *of_jwt, connections: *connections, added: false }
+    }
+
+    fn label(&self) -> &'a Name {
+        self.name.unwrap_or(self.id)
+    }
 }
 
 impl Rule for AccountChange {
@@ -78,18 +99,20 @@ impl Rule for AccountChange {
         aliases: &[],
         docs_url: None,
         differs: Some(
-            "In operator mode an account that was removed is told only while every server of the epoch before still runs, \
-             because a server that is started anew forgets accounts until somebody needs them.",
+            "An account that was there within the last day is not new when it comes back, and one that was removed is told only \
+             while every server runs that may have had it, because a server that is stopped takes its accounts with it, and \
+             one that is started anew knows those of JWTs only when somebody needs them.",
         ),
-        rule: "An account is there that was not in the epoch before, or the other way round.",
+        rule: "An account is there that was not within the last day, or the other way round.",
         why: "A new tenant, or one that is gone, is worth a look: by whom it was meant, and whether quotas and alarms know of \
               it. The finding is of the one epoch that saw the change and ends with the next.\n\n\
               Where accounts stand in configuration files, a server lists all of its own, so that a change is one of the file. \
-              In operator mode a server knows an account from the moment somebody first needs it: a new one means the first \
-              use since the servers were started, not that it was created.\n\n\
-              Nothing is said while a server does not answer, for it may be the only one that has the account, nor of accounts \
-              that appear because such a server is back. More than ten in one epoch, as when a server of another system \
-              joins, are one finding about the system account.",
+              In operator mode a server knows an account from the moment somebody first needs it: a new one means its first \
+              use for a day, not that it was created.\n\n\
+              Nothing is said while a server does not answer, for it may be the only one that has the account; a change is \
+              told when all answer again. Nor is anything said of what only a server had that was stopped: its accounts are \
+              remembered for a day and are not new when it is back. More than ten in one epoch, as when a server of another \
+              system joins, are one finding about the system account.",
         remedy: &[
             "Look who changed the accounts and whether that was meant.",
             "Give a new account limits, and alarms if it matters.",
@@ -105,52 +128,34 @@ impl Rule for AccountChange {
     type Thresholds = Limits;
     type Evidence = Evidence;
 
+    fn looks_back(_: &Limits) -> LookBack {
+        LookBack { known: true, ..LookBack::default() }
+    }
+
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let (now, Some(before)) = (context.now, context.previous) else { return Vec::new() };
-        // What a server that was silent before had is not new.
-        let comparable = before.coverage.gaps(Endpoint::AccountStatz).is_empty()
-            && !now.only_used_accounts
-            && !before.only_used_accounts;
-        if !comparable {
-            return Vec::new();
-        }
-        let added = now.accounts.values().filter(|account| !before.accounts.contains_key(&account.id));
-        let all_run = before.servers.keys().all(|id| now.servers.contains_key(id));
-        let removed = before
-            .accounts
-            .values()
-            .filter(|account| !now.accounts.contains_key(&account.id))
-            .filter(|account| all_run || !is_of_jwt(account));
-        let changes: Vec<Change<'_>> = added
-            .map(|account| Change { account, added: true })
-            .chain(removed.map(|account| Change { account, added: false }))
-            .collect();
+        let (now, known) = (context.now, context.history.known());
+        let added = known.added(now).into_iter().map(Change::added);
+        let removed = known.removed(now).into_iter().map(Change::removed);
+        let changes: Vec<Change<'_>> = added.chain(removed).collect();
         let system = now.accounts.get(&now.system_account).and_then(|account| account.name.as_ref());
         let together = Entity::account(&now.system_account, system);
         if changes.len() as u64 > thresholds.of(&together).most {
-            return vec![verdict(now, before, together, &changes)];
+            return vec![verdict(now, known, together, &changes)];
         }
         let each = changes.iter().map(|change| {
-            let entity = Entity::account(&change.account.id, change.account.name.as_ref());
-            verdict(now, before, entity, &[*change])
+            let entity = Entity::account(change.id, change.name);
+            verdict(now, known, entity, &[*change])
         });
         each.collect()
     }
 }
 
-/// Whether its limits are in a JWT, be they read or not.
-fn is_of_jwt(account: &Account) -> bool {
-    matches!(account.limits, AccountLimits::Jwt(_) | AccountLimits::Unread(_))
-}
-
-fn verdict(now: &Snapshot, before: &Snapshot, entity: Entity, changes: &[Change<'_>]) -> Verdict {
+fn verdict(now: &Snapshot, known: &Known, entity: Entity, changes: &[Change<'_>]) -> Verdict {
     let names = |added: bool| {
         let of = changes.iter().filter(move |change| change.added == added);
-        of.map(|change| Name::from(change.account.label()))
+        of.map(|change| change.label().clone())
     };
-    let new_servers = now.servers.values().filter(|server| {
-        !before.servers.contains_key(&server.id) && before.server_named(&server.name).is_none()
-    });
+    let new_servers = now.servers.values().filter(|server| known.is_new(server));
     let single = match changes {
         [one] => Some(one),
         _ => None,
@@ -161,18 +166,17 @@ fn verdict(now: &Snapshot, before: &Snapshot, entity: Entity, changes: &[Change<
         removed: names(false).count() as u64,
         added_accounts: names(true).take(TOP).collect(),
         removed_accounts: names(false).take(TOP).collect(),
-        operator_mode: changes.iter().any(|change| is_of_jwt(change.account)),
+        operator_mode: changes.iter().any(|change| change.of_jwt),
         accounts: now.accounts.len() as u64,
         new_servers: new_servers.map(|server| server.name.clone()).take(TOP).collect(),
-        connections: single.map(|one| one.account.connections()),
+        connections: single.map(|one| one.connections),
     };
-    let jwt = single.is_some_and(|one| is_of_jwt(one.account));
     let summary = match single {
-        Some(one) if one.added && jwt => {
-            format!("account {} is used for the first time since the servers started", one.account.label())
+        Some(one) if one.added && one.of_jwt => {
+            format!("account {} is used, for the first time that this agent saw within a day", one.label())
         }
-        Some(one) if one.added => format!("account {} is new", one.account.label()),
-        Some(one) => format!("account {} is there no longer", one.account.label()),
+        Some(one) if one.added => format!("account {} is new", one.label()),
+        Some(one) => format!("account {} is there no longer", one.label()),
         None => format!(
             "{} were added and {} removed since the epoch before",
             count(evidence.added, "account"),
@@ -281,7 +285,10 @@ mod tests {
         };
         let judgement = judge_last::<Check>(&[operator(0, &["A"]), operator(60, &["A", "APP"])]);
         let (_, firing) = only(&judgement);
-        assert_eq!(firing.summary, "account APP is used for the first time since the servers started");
+        assert_eq!(
+            firing.summary,
+            "account APP is used, for the first time that this agent saw within a day"
+        );
         assert_eq!(firing.evidence["operator_mode"], json!(true));
         let removed = judge_last::<Check>(&[operator(0, &["A", "APP"]), operator(60, &["A"])]);
         assert_eq!(removed.firing.len(), 1);
@@ -289,6 +296,71 @@ mod tests {
         let server = after.servers.remove("ID-n2").unwrap();
         after.servers.insert("NEW".into(), Server { id: "NEW".into(), ..server });
         assert!(judge_last::<Check>(&[operator(0, &["A", "APP"]), after]).firing.is_empty());
+    }
+
+    /// Accounts of configuration files on these servers.
+    fn on(second: i64, servers: &[&str], accounts: &[&str]) -> Snapshot {
+        let system = servers.iter().fold(System::of(0).at(second), |mut system, server| {
+            system.add_server(server, Some("east"));
+            system
+        });
+        accounts.iter().fold(system, |system, account| system.config_account(account)).done()
+    }
+
+    #[test]
+    fn what_only_a_stopped_server_had_is_neither_removed_nor_new_when_it_is_back() {
+        let both = ["n1", "n2"];
+        let epochs = [
+            on(0, &both, &["A", "ONLY"]),
+            on(60, &["n1"], &["A"]),
+            on(120, &["n1"], &["A"]),
+            on(180, &both, &["A", "ONLY"]),
+        ];
+        for last in 2..=4 {
+            let judgement = judge_last::<Check>(&epochs[..last]);
+            assert!(judgement.firing.is_empty(), "{judgement:?}");
+        }
+        // It is back without it: then it is gone from its file.
+        let judgement = judge_last::<Check>(&[epochs[0].clone(), epochs[1].clone(), on(180, &both, &["A"])]);
+        assert_eq!(only(&judgement).1.summary, "account ONLY is there no longer");
+        // What another one that runs on had went while the server was away.
+        let judgement = judge_last::<Check>(&[
+            epochs[0].clone(),
+            on(60, &["n1"], &["A", "LATER"]),
+            on(120, &["n1"], &["A"]),
+        ]);
+        assert_eq!(only(&judgement).1.summary, "account LATER is there no longer");
+    }
+
+    #[test]
+    fn nothing_is_new_after_an_epoch_without_servers_and_no_change_is_lost_in_one_without_answers() {
+        let both = ["n1", "n2"];
+        let before = on(0, &both, &["A", "B"]);
+        let epochs = [before.clone(), on(60, &[], &[]), on(120, &both, &["A", "B"])];
+        assert!(judge_last::<Check>(&epochs).firing.is_empty());
+        let mut silent = on(60, &both, &["A", "B", "C"]);
+        let answer = crate::snapshot::Answer::Silent;
+        silent.coverage.note(Endpoint::AccountStatz, &"ID-n2".into(), answer);
+        let judgement = judge_last::<Check>(&[before, silent, on(120, &both, &["A", "B", "C"])]);
+        assert_eq!(only(&judgement).1.summary, "account C is new");
+    }
+
+    #[test]
+    fn an_account_that_is_loaded_again_after_a_restart_is_not_used_for_the_first_time() {
+        let operator = |second, id: &str, accounts: &[&str]| {
+            let mut now = accounts
+                .iter()
+                .fold(System::of(2).at(second), |system, account| system.account(account, 1, 1, 1))
+                .done();
+            let server = now.servers.remove("ID-n2").unwrap();
+            now.servers.insert(id.into(), Server { id: id.into(), ..server });
+            now
+        };
+        let epochs =
+            [operator(0, "ID-n2", &["APP"]), operator(60, "NEW", &[]), operator(3600, "NEW", &["APP"])];
+        for last in 2..=3 {
+            assert!(judge_last::<Check>(&epochs[..last]).firing.is_empty());
+        }
     }
 
     #[test]

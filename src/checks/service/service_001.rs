@@ -6,7 +6,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::checks::evidence::TOP;
-use crate::snapshot::{Endpoint, Library, Service, Snapshot};
+use crate::snapshot::{Endpoint, Library, Service, Snapshot, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,8 @@ impl Rule for LibraryMismatch {
               connects. The version of the service itself is told only to those who ask the service, which the system account \
               cannot.\n\n\
               Instances are known by their subscriptions to `$SRV.PING.<name>.<id>`. A client without that \
-              protocol is no service to this check. Of instances behind leafnodes nothing is known but that they are there.",
+              protocol is no service to this check. Of instances behind leafnodes nothing is known but that they are there, and \
+              an account that has no others is not found.",
         remedy: &[
             "Look which instances have the older library, and whether a roll-out is still going on.",
             "Roll the same build out to all of them.",
@@ -160,11 +161,26 @@ fn told(library: &Library) -> String {
     }
 }
 
+/// The library of the oldest version, where all are of one language and have versions that can be compared.
+fn oldest(evidence: &Evidence) -> Option<&LibraryRow> {
+    if evidence.several_languages || evidence.distinct > TOP as u64 {
+        return None;
+    }
+    let versions: Option<Vec<(Version, &LibraryRow)>> =
+        evidence.libraries.iter().map(|row| Some((Version::parse(&row.version)?, row))).collect();
+    let mut versions = versions?;
+    versions.sort_by_key(|(version, _)| *version);
+    match versions.as_slice() {
+        [first, second, ..] if first.0 < second.0 => Some(first.1),
+        _ => None,
+    }
+}
+
 fn remediation(evidence: &Evidence) -> Vec<String> {
     let mut steps = Vec::new();
-    let rarest = evidence.libraries.last().filter(|_| evidence.distinct <= TOP as u64);
-    let odd = rarest.and_then(|rare| {
-        evidence.connections.iter().find(|row| row.language == rare.language && row.version == rare.version)
+    // When a roll-out begins the rarest is the new one, which is right.
+    let odd = oldest(evidence).and_then(|old| {
+        evidence.connections.iter().find(|row| row.language == old.language && row.version == old.version)
     });
     if let Some(odd) = odd {
         let name = odd.name.as_deref().unwrap_or("a client without a name");
@@ -220,7 +236,7 @@ mod tests {
                    {"language": "go", "version": "1.31.0", "instances": 1}])
         );
         assert_eq!(firing.evidence["several_languages"], json!(false));
-        assert_eq!(firing.remediation[0], "Begin with go-1.31.0 at 10.0.0.1 on server n1.");
+        assert_eq!(firing.remediation[0], "Begin with go-1.30.0 at 10.0.0.1 on server n1.");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least, count, seconds,
 };
 use crate::checks::evidence::{TOP, in_words, rfc3339};
+use crate::checks::roll_up::first_and_rest;
 use crate::snapshot::{Endpoint, Series, service_of};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -24,11 +25,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Tell of a service without instances until they were last seen so long ago, at most an hour.
+    /// Tell of a service without instances until they were last seen so long ago, at most an hour. Time in which a server did
+    /// not answer, so that nothing could be said, does not count.
     #[serde(with = "crate::checks::as_text")]
     #[schemars(with = "String")]
     show_for: Duration,
-    /// Tell so many services of one account one by one; where there are more, one finding tells of all of them.
+    /// Tell so many services of one account one by one, those that are gone for longest; where there are more, one finding
+    /// tells of the others.
     most: u64,
 }
 
@@ -51,7 +54,7 @@ impl Validate for Limits {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
-    /// Services of the account that are down.
+    /// Services that the finding is about.
     down: u64,
     /// Some of them, at most 5.
     services: Vec<Row>,
@@ -109,11 +112,16 @@ impl Rule for ServiceDown {
               does not come.\n\n\
               Instances are known by their subscriptions to `$SRV.PING.<name>.<id>`, which they lose with their \
               connection. One that moves to another server is missed for moments only, so that two epochs in a row are needed. \
-              While any server does not answer nothing is said, for an instance may be there.\n\n\
+              While any server does not answer nothing is said: clients of a server that is gone come to others, and these are \
+              busy with them, so that an instance may be just where nobody answers. Nothing is said either until each server has \
+              told its services anew since the last instance was seen; one with very many subscriptions is asked every few \
+              epochs. Services of an account whose instances have all been behind leafnodes since this agent was started are \
+              not found.\n\n\
               Servers do not remember services. A finding therefore ends when an instance is back, but also when the last one \
               was seen longer ago than the threshold `show_for` says: then the service was given up, or nobody repaired it \
-              within that time. What was there before this agent was started it does not know.\n\n\
-              More than ten services of one account at a time are one finding.",
+              within that time. Time in which nothing could be said does not count, up to an hour. What was there before this \
+              agent was started it does not know.\n\n\
+              Ten services of one account are told one by one; where more are gone, one finding tells of the others.",
         remedy: &[
             "Look whether the processes of the service run, and whether their connections are accepted.",
             "Start them, on more than one host if one is not enough.",
@@ -178,20 +186,30 @@ fn judge_account(
     let name = now.accounts.get(account).and_then(|account| account.name.as_ref());
     let entity = |service: &Name| Entity::service(account, name, service);
     gone.retain(|one| {
-        let since = now.taken_at - one.last;
-        since <= thresholds.of(&entity(&one.name)).show_for
+        let since = now.taken_at - one.last - context.history.services_unseen(one.last);
+        let entity = entity(&one.name);
+        (thresholds.is_uniform() || thresholds.is_enabled(&entity))
+            && since <= thresholds.of(&entity).show_for
     });
-    let together = Entity { name: Some("several services".into()), ..entity(&"*".into()) };
-    if gone.len() as u64 > thresholds.of(&together).most {
-        let limits = thresholds.of(&together);
-        verdicts.push(verdict(context, limits, account, together, &gone.iter().collect::<Vec<_>>()));
-    } else {
-        for one in &gone {
-            let entity = entity(&one.name);
-            let limits = thresholds.of(&entity);
-            verdicts.push(verdict(context, limits, account, entity, &[one]));
-        }
+    if let Some(oldest) = now.service_lists.oldest(account) {
+        // It may have come to a server that was not asked since.
+        let (unsure, sure) = gone.into_iter().partition(|one| oldest.at <= one.last);
+        gone = sure;
+        let unsure: Vec<Gone> = unsure;
+        let why = || {
+            format!(
+                "server {} has not told its services since an instance was last seen",
+                now.server_name(&oldest.server)
+            )
+        };
+        verdicts.extend(unsure.iter().map(|one| Verdict::unknown(entity(&one.name), why())));
     }
+    // Those that are gone for longest first, so that one more puts none of them among the rest.
+    gone.sort_by(|a, b| (a.last, &a.name).cmp(&(b.last, &b.name)));
+    let together = Entity { name: Some("several services".into()), ..entity(&"*".into()) };
+    let most = thresholds.of(&together).most;
+    let report = |entity, gone: &[Gone]| verdict(context, account, entity, gone);
+    verdicts.extend(first_and_rest(most, &gone, together, |one| entity(&one.name), report));
 }
 
 /// Seconds since then, never negative where clocks are set back.
@@ -199,19 +217,13 @@ fn seconds_ago(context: &Context<'_>, gone: &Gone) -> u64 {
     u64::try_from((context.now.taken_at - gone.last).whole_seconds()).unwrap_or(0)
 }
 
-fn verdict(
-    context: &Context<'_>,
-    limits: &Limits,
-    account: &Name,
-    entity: Entity,
-    gone: &[&Gone],
-) -> Verdict {
+fn verdict(context: &Context<'_>, account: &Name, entity: Entity, gone: &[Gone]) -> Verdict {
     let now = context.now;
     let name_of = |id: &Name| {
         let servers = [Some(now), context.previous].into_iter().flatten();
         servers.filter_map(|snapshot| snapshot.servers.get(id)).map(|server| server.name.clone()).next()
     };
-    let row = |one: &&Gone| {
+    let row = |one: &Gone| {
         let mut servers: Vec<Name> =
             one.instances.keys().map(|id| name_of(id).unwrap_or_else(|| id.clone())).collect();
         servers.sort();
@@ -243,17 +255,20 @@ fn verdict(
     };
     let label = label(now, account);
     let summary = match &*evidence.services {
-        [one] if gone.len() == 1 => format!(
+        [one] if *entity.id == *one.name => format!(
             "service {} of account {label} has no instance: {} {} seen {} ago",
             one.name,
             count(one.instances, "instance"),
             if one.instances == 1 { "was" } else { "were" },
             in_words(one.seconds_ago),
         ),
-        _ => format!("{} services of account {label} have no instance any longer", gone.len()),
+        _ => format!(
+            "{} of account {label} {} no instance any longer",
+            count(evidence.down, "more service"),
+            if evidence.down == 1 { "has" } else { "have" },
+        ),
     };
-    let longest = gone.iter().map(|one| seconds_ago(context, one)).max().unwrap_or(0);
-    let observed = Observed::count(longest, limits.show_for.as_secs(), "seconds");
+    let observed = Observed::count(evidence.down, 0, "services");
     let remediation = remediation(&label, &evidence);
     Verdict::firing(entity, summary, observed, &evidence, remediation)
 }

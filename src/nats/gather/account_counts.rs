@@ -56,6 +56,8 @@ pub(super) type Loaded = HashMap<Name, Vec<Name>>;
 #[derive(Default)]
 pub(super) struct Counts {
     accounts: HashMap<Name, Counted>,
+    /// Accounts of which this server is asked before others, if it has them loaded.
+    first: HashMap<Name, Name>,
     /// Servers that have answered.
     done: BTreeSet<Name>,
     answers: BTreeMap<Name, Answer>,
@@ -71,10 +73,12 @@ struct Counted {
 }
 
 impl Counts {
-    /// Counts beside what servers have told already.
-    pub(super) fn after(coverage: &Coverage) -> Self {
+    /// Counts beside what servers have told already; `first` is by account the server that is the first of those on which it
+    /// is loaded.
+    pub(super) fn after(coverage: &Coverage, first: HashMap<Name, Name>) -> Self {
         let told = |id: &&Name| coverage.answer(Endpoint::AccountStatz, id) == Some(&Answer::Complete);
-        Self { done: coverage.present.keys().filter(told).cloned().collect(), ..Self::default() }
+        let done = coverage.present.keys().filter(told).cloned().collect();
+        Self { done, first, ..Self::default() }
     }
 
     /// Asks one server while nothing is known of the size of answers and there are many, or while they are too large to
@@ -266,7 +270,9 @@ impl Counts {
             account.servers.insert(server.clone(), on);
         }
         // Most accounts are loaded on every server: they take turns.
-        let rank = turn.wrapping_mul(2_654_435_761).wrapping_add(counted.number.wrapping_mul(0x9e37_79b1));
+        let is_first = self.first.get(id) == Some(server);
+        let turns = turn.wrapping_mul(2_654_435_761).wrapping_add(counted.number.wrapping_mul(0x9e37_79b1));
+        let rank = if is_first { 0 } else { turns.max(1) };
         let at = counted.loaded.partition_point(|(other, _)| *other <= rank);
         if at < TRIES {
             counted.loaded.truncate(TRIES - 1);
@@ -334,5 +340,37 @@ fn by_name(server: &Server) -> Wave {
         server_name: Some(server.name.to_string()),
         cluster: None,
         reaches: BTreeSet::from([server.id.clone()]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_server_that_is_asked_first_is_the_one_that_told_before_where_it_has_the_account() {
+        let servers: Vec<Name> = (0..20).map(|i| Name::from(format!("N{i}"))).collect();
+        let listed = |account: &str| -> Vec<AccountStat> {
+            vec![
+                serde_json::from_value(
+                    json!({"acc": account, "conns": 0, "leafnodes": 0, "num_subscriptions": 0}),
+                )
+                .unwrap(),
+            ]
+        };
+        for wanted in &servers {
+            let first = [("A", wanted), ("B", wanted)].map(|(account, id)| (account.into(), id.clone()));
+            let mut counts = Counts::after(&Coverage::default(), first.into());
+            for server in &servers {
+                let mut stats = listed("A");
+                stats.extend((server != wanted).then(|| listed("B")).into_iter().flatten());
+                counts.take(server.clone(), &stats);
+            }
+            let mut snapshot = Snapshot::empty(1, time::OffsetDateTime::UNIX_EPOCH);
+            let loaded = counts.settle(&mut snapshot);
+            assert_eq!((&loaded["A"][0], loaded["A"].len()), (wanted, TRIES));
+            assert!(!loaded["B"].contains(wanted));
+        }
     }
 }

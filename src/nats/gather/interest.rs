@@ -9,7 +9,7 @@ use super::tally::Tally;
 use super::{Gatherer, Plan};
 use crate::nats::inbox::Inbox;
 use crate::snapshot::{
-    Account, Answer, Endpoint, ImportState, Interest, ShareKind, Snapshot, Version, overlaps,
+    Account, AccountDetails, Answer, Endpoint, ImportState, Interest, ShareKind, Snapshot, Version, overlaps,
 };
 use crate::text::Name;
 use crate::wire::subsz::SubscriptionList;
@@ -114,11 +114,18 @@ fn streams(snapshot: &Snapshot) -> Vec<Stream> {
                 account: account.id.clone(),
                 local: local.clone(),
                 servers: servers(account),
-                jetstream: details.jetstream,
+                jetstream: may_use_jetstream(snapshot, details),
             });
         }
     }
     streams
+}
+
+/// Whether JetStream may subscribe for an account. A server without JetStream describes every account as one that may not
+/// use it.
+fn may_use_jetstream(snapshot: &Snapshot, details: &AccountDetails) -> bool {
+    let vars = snapshot.servers.get(&details.server).and_then(|server| server.vars.as_ref());
+    details.jetstream || vars.is_none_or(|vars| vars.jetstream.is_none())
 }
 
 /// Where the account has clients, the most first.
@@ -239,5 +246,27 @@ impl Asking<'_> {
             self.silent.insert(server.clone(), answer.clone());
             Missing::Server(server.clone(), answer)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::laws::tenants::details;
+    use crate::snapshot::JetStreamVars;
+    use crate::snapshot::build::System;
+
+    #[test]
+    fn a_server_without_jetstream_cannot_tell_that_an_account_may_not_use_it() {
+        let told = |by: &str, jetstream: bool| {
+            let snapshot = System::of(2)
+                .vars("n1", |vars| vars.jetstream = Some(JetStreamVars::default()))
+                .vars("n2", |vars| vars.jetstream = None)
+                .done();
+            let server = Name::from(format!("ID-{by}"));
+            may_use_jetstream(&snapshot, &AccountDetails { server, jetstream, ..details(vec![], vec![]) })
+        };
+        assert!(told("n1", true) && !told("n1", false));
+        assert!(told("n2", false) && told("gone", false));
     }
 }

@@ -99,7 +99,7 @@ impl Gatherer {
         let (inbox, lanes, varz) = (&self.inbox, &self.lanes, (VARZ, self.size_of(VARZ)));
         let asks_accounts = self.asks_accounts(plan);
         let mut sizes = self.statz_sizes;
-        let mut counts = Counts::after(&snapshot.coverage);
+        let mut counts = Counts::after(&snapshot.coverage, self.accounts.broken());
         if asks_accounts && !late {
             counts.probe(inbox, plan, &snapshot.servers, &mut sizes).await;
         }

@@ -125,3 +125,20 @@ fn the_threshold_is_of_the_account() {
     let base = [("min_events".to_owned(), json!(0))].into_iter().collect();
     Thresholds::<Limits>::new(&Settings { base, ..Settings::default() }).unwrap_err();
 }
+
+#[test]
+fn what_was_counted_while_a_server_was_silent_is_told_when_it_answers_again() {
+    let silent = system().at(60).silent("n1", Endpoint::AccountStatz);
+    let epochs = [
+        counted(system(), &[("n1", "APP", 3)]).done(),
+        silent.done(),
+        counted(system().at(120), &[("n1", "APP", 5)]).done(),
+    ];
+    let judgement = judge_last::<Check>(&epochs);
+    let (_, firing) = only(&judgement);
+    assert_eq!((&firing.observed.value, &firing.evidence["per_minute"]), (&2.into(), &json!(null)));
+    // That was an hour ago.
+    let late = counted(system().at(3720), &[("n1", "APP", 5)]).done();
+    let silent = system().at(3660).silent("n1", Endpoint::AccountStatz).done();
+    assert!(judge_last::<Check>(&[epochs[0].clone(), silent, late]).firing.is_empty());
+}

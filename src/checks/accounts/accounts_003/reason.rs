@@ -70,7 +70,12 @@ pub(super) fn overlapping<'a>(now: &'a Snapshot, import: &'a Import) -> impl Ite
 pub(super) fn reason(now: &Snapshot, importer: &Account, import: &Import) -> Reason {
     let name = || super::label(now, &import.account);
     let Some(exporter) = now.accounts.get(&import.account) else {
-        return Reason::ExporterUnknown(name());
+        // Where only accounts with clients are listed, it may be loaded and have none.
+        return if now.only_used_accounts {
+            Reason::Undetermined(name())
+        } else {
+            Reason::ExporterUnknown(name())
+        };
     };
     let Some(details) = &exporter.details else {
         return Reason::Undetermined(name());

@@ -60,8 +60,8 @@ fn an_import_that_is_not_in_effect_fires_and_one_that_is_does_not() {
     assert_eq!((&*entity.id, entity.label()), ("stream/E/a.b/in.b", "stream in.b of EXPORTER"));
     assert_eq!(
         firing.summary,
-        "account IMPORTER cannot use its import of the stream a.b from account EXPORTER: the export needs an activation \
-         token and the import has none"
+        "account IMPORTER cannot use its import of the stream a.b from account EXPORTER on server n1: the export needs an \
+         activation token and the import has none"
     );
     assert_eq!(json!(firing.observed), json!({"value": 1, "threshold": 0, "unit": "imports"}));
     assert_eq!(
@@ -135,31 +135,51 @@ fn an_exporter_that_was_not_read_leaves_the_reason_open() {
 }
 
 #[test]
-fn many_of_one_cause_are_one_finding() {
-    let many: Vec<Import> = (0..11).map(|i| stream("E", &format!("a.{i}"), REFUSED)).collect();
-    let judgement = judge::<Check>(&system(many.clone(), vec![export("a.1")]).done());
-    let (entity, firing) = only(&judgement);
-    assert_eq!((&*entity.id, &*entity.account.clone().unwrap()), ("*/E", "I"));
-    assert_eq!(firing.summary, "account IMPORTER cannot use 11 of its imports from account EXPORTER");
+fn the_first_of_many_are_named_by_import_and_by_account() {
+    let many: Vec<Import> = (10..22).rev().map(|i| stream("E", &format!("a.{i}"), REFUSED)).collect();
+    let judgement = judge::<Check>(&system(many.clone(), vec![export("a.21")]).done());
+    let ids: Vec<&str> = judgement.firing.iter().map(|(entity, _)| &*entity.id).collect();
+    assert_eq!((ids.len(), ids[0], ids[9], ids[10]), (11, "stream/E/a.10", "stream/E/a.19", "*/E"));
+    let (entity, firing) = judgement.firing.last().unwrap();
+    assert_eq!(&*entity.account.clone().unwrap(), "I");
+    assert_eq!(
+        firing.summary,
+        "account IMPORTER cannot use 2 more of its imports from account EXPORTER on server n1"
+    );
     assert_eq!(
         firing.evidence["reasons"],
-        json!([{"name": "no_export", "count": 10}, {"name": "other", "count": 1}])
+        json!([{"name": "no_export", "count": 1}, {"name": "other", "count": 1}])
     );
-    assert_eq!(firing.evidence["examples"].as_array().unwrap().len(), 5);
-    // One exporter that breaks many importers is one as well.
+    assert_eq!(firing.evidence["examples"].as_array().unwrap().len(), 2);
+    let of = |account: &str, id: &str| judgement.standing(&Entity::import(account, None, &id.into()));
+    assert!(matches!(of("I", "stream/E/a.21"), Standing::Unknown(_)));
+    // One exporter may break many importers.
     let mut system = system(many[..1].to_vec(), vec![]);
-    for i in 0..10 {
+    for i in 10..21 {
         let account = system.entry(&format!("I{i}"));
         account.details = Some(details(many[..1].to_vec(), vec![]).into());
     }
     let snapshot = system.done();
     let judgement = judge::<Check>(&snapshot);
-    let (entity, firing) = only(&judgement);
-    assert_eq!((&*entity.id, &*entity.account.clone().unwrap()), ("*", "E"));
-    assert_eq!(firing.summary, "11 imports of 11 accounts from account EXPORTER are not in effect");
-    let base = [("most".to_owned(), json!(11))].into_iter().collect();
-    let judgement = judge_set::<Check>(&snapshot, None, &[], &Settings { base, ..Settings::default() });
     assert_eq!(judgement.firing.len(), 11);
+    let (entity, firing) = judgement.firing.last().unwrap();
+    assert_eq!((&*entity.id, &*entity.account.clone().unwrap()), ("*", "E"));
+    assert_eq!(firing.summary, "2 imports of 2 more accounts from account EXPORTER are not in effect");
+    let of = |account: &str, id: &str| judgement.standing(&Entity::import(account, None, &id.into()));
+    for id in ["stream/E/a.21", "*/E"] {
+        assert!(matches!(of("I20", id), Standing::Unknown(_)), "{id}");
+        assert_eq!(of("I21", id), Standing::Clear);
+    }
+    let base = [("most".to_owned(), json!(12))].into_iter().collect();
+    let judgement = judge_set::<Check>(&snapshot, None, &[], &Settings { base, ..Settings::default() });
+    assert_eq!(judgement.firing.len(), 12);
+}
+
+#[test]
+fn where_accounts_without_clients_are_not_listed_the_exporter_may_be_one_of_them() {
+    let used = system(vec![stream("GHOST", "a", REFUSED)], vec![]).with(|now| now.only_used_accounts = true);
+    let judgement = judge::<Check>(&used.done());
+    assert_eq!(only(&judgement).1.evidence["reasons"], json!([{"name": "undetermined", "count": 1}]));
 }
 
 #[test]

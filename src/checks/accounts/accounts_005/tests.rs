@@ -77,13 +77,18 @@ fn what_cannot_be_told_or_was_not_asked_is_no_finding() {
 }
 
 #[test]
-fn many_are_one_finding() {
-    let names: Vec<String> = (0..11).map(|i| format!("a.{i}")).collect();
+fn the_first_of_many_are_named() {
+    let names: Vec<String> = (10..22).rev().map(|i| format!("a.{i}")).collect();
     let all = |heard| names.iter().map(|name| (&**name, heard)).collect::<Vec<_>>();
     let imports: Vec<Import> = names.iter().map(|name| active(name)).collect();
     let judgement = judge::<Check>(&system(imports.clone(), &all(Some(false))).done());
-    let (entity, firing) = only(&judgement);
-    assert_eq!((&*entity.id, &firing.evidence["unheard"]), ("*", &json!(11)));
+    let ids: Vec<&str> = judgement.firing.iter().map(|(entity, _)| &*entity.id).collect();
+    assert_eq!((ids.len(), ids[0], ids[9], ids[10]), (11, "stream/E/a.10", "stream/E/a.19", "*"));
+    assert_eq!(judgement.firing[10].1.evidence["unheard"], json!(2));
+    assert!(matches!(judgement.standing(&entity("a.21")), Standing::Unknown(_)));
     let judgement = judge::<Check>(&system(imports, &all(None)).done());
-    assert_eq!(judgement.unknown_rows().len(), 1);
+    assert_eq!(judgement.unknown_rows().len(), 11);
+    for subject in ["a.10", "a.21"] {
+        assert!(matches!(judgement.standing(&entity(subject)), Standing::Unknown(_)));
+    }
 }

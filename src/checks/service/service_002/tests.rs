@@ -35,7 +35,7 @@ fn a_service_that_is_gone_fires_for_a_quarter_of_an_hour() {
     let (entity, firing) = only(&judgement);
     assert_eq!(*entity, echo());
     assert_eq!(firing.summary, "service echo of account APP has no instance: 3 instances were seen 1m ago");
-    assert_eq!(json!(firing.observed), json!({"value": 60, "threshold": 900, "unit": "seconds"}));
+    assert_eq!(json!(firing.observed), json!({"value": 1, "threshold": 0, "unit": "services"}));
     assert_eq!(
         firing.evidence,
         json!({"down": 1, "up": 1, "connections": 0, "servers_gone": [], "services": [
@@ -90,22 +90,76 @@ fn any_silent_server_may_have_the_instance() {
 }
 
 #[test]
-fn many_at_once_are_one_finding_and_thresholds_can_be_set() {
-    let names: Vec<String> = (0..11).map(|i| format!("s{i}")).collect();
+fn the_first_of_many_are_named_and_thresholds_can_be_set() {
+    let names: Vec<String> = (10..23).map(|i| format!("s{i}")).collect();
     let services: Vec<(&str, u64)> = names.iter().map(|name| (&**name, u64::MAX)).collect();
     let judgement = judge_last::<Check>(&[epoch(0, &services), epoch(10, &[])]);
-    let (entity, firing) = only(&judgement);
-    assert_eq!((&*entity.id, &*entity.account.clone().unwrap()), ("*", "APP"));
-    assert_eq!(firing.summary, "11 services of account APP have no instance any longer");
-    assert_eq!(firing.evidence["services"].as_array().unwrap().len(), 5);
+    let ids: Vec<&str> = judgement.firing.iter().map(|(entity, _)| &*entity.id).collect();
+    assert_eq!(ids, ["s10", "s11", "s12", "s13", "s14", "s15", "s16", "s17", "s18", "s19", "*"]);
+    let (entity, firing) = judgement.firing.last().unwrap();
+    assert_eq!(&*entity.account.clone().unwrap(), "APP");
+    assert_eq!(firing.summary, "3 more services of account APP have no instance any longer");
+    assert_eq!(firing.evidence["services"].as_array().unwrap().len(), 3);
+    // What is among the rest may have been told one by one before: that is not over.
+    let told = |id: &str| judgement.standing(&Entity::service("APP", None, &id.into()));
+    assert!(matches!(told("s20"), Standing::Unknown(_)));
+    assert_eq!(told("s23"), Standing::Clear);
     let set = |key: &str, value| {
         let base = [(key.to_owned(), value)].into_iter().collect();
         let settings = Settings { base, ..Settings::default() };
         judge_last_set::<Check>(&[epoch(0, &services), epoch(10, &[])], &settings).firing.len()
     };
-    assert_eq!((set("most", json!(11)), set("show_for", json!("5s"))), (11, 0));
+    assert_eq!((set("most", json!(13)), set("show_for", json!("5s"))), (13, 0));
     let too_long = Limits { show_for: Duration::from_secs(3601), most: 1 };
     assert_eq!(too_long.validate().unwrap_err().key, "show_for");
+}
+
+#[test]
+fn those_that_are_gone_for_longest_stay_named() {
+    let all = |services: &[&str]| -> Vec<(String, u64)> {
+        services.iter().map(|name| ((*name).to_owned(), 1)).collect()
+    };
+    let of = |second, services: &[&str]| {
+        let all = all(services);
+        let all: Vec<(&str, u64)> = all.iter().map(|(name, count)| (&**name, *count)).collect();
+        epoch(second, &all)
+    };
+    let base = [("most".to_owned(), json!(2))].into_iter().collect();
+    let settings = Settings { base, ..Settings::default() };
+    let epochs = [of(0, &["a", "b", "x", "y"]), of(60, &["a", "b"]), of(120, &[])];
+    let judgement = judge_last_set::<Check>(&epochs, &settings);
+    let ids: Vec<&str> = judgement.firing.iter().map(|(entity, _)| &*entity.id).collect();
+    assert_eq!(ids, ["x", "y", "*"]);
+}
+
+#[test]
+fn nothing_is_said_until_every_server_has_told_its_services_since() {
+    let before = epoch(0, &[("echo", 1)]);
+    let after = |listed: i64| {
+        let mut after = epoch(120, &[]);
+        let at = crate::snapshot::build::at(listed);
+        after.service_lists.accounts = Some(crate::snapshot::OldestList { server: "ID-n2".into(), at });
+        judge_last::<Check>(&[before.clone(), epoch(60, &[("echo", 1)]), after])
+    };
+    for listed in [-540, 0, 60] {
+        let judgement = after(listed);
+        assert!(judgement.firing.is_empty(), "{judgement:?}");
+        let expected = "server n2 has not told its services since an instance was last seen";
+        assert_eq!(judgement.standing(&echo()), Standing::Unknown(expected.into()));
+    }
+    assert_eq!(only(&after(120)).0, &echo());
+}
+
+#[test]
+fn the_time_in_which_nothing_could_be_said_does_not_count() {
+    let mut epochs = vec![epoch(0, &[("echo", 1)])];
+    epochs.extend((1..=30).map(|n| system(n * 60, &[]).silent("n2", Endpoint::Services).done()));
+    let last = |second| {
+        let mut epochs = epochs.clone();
+        epochs.push(epoch(second, &[]));
+        judge_last::<Check>(&epochs).firing.len()
+    };
+    assert_eq!([last(1860), last(1800 + 900), last(1800 + 901)], [1, 1, 0]);
 }
 
 #[test]

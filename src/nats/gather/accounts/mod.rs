@@ -15,9 +15,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use told::Told;
 
-/// Accounts that are read again in one epoch: those near a limit or with an import that is not in effect, then those read
-/// longest ago.
+/// Accounts that are read again in one epoch.
 const AGAIN_PER_EPOCH: usize = 256;
+
+/// Of these, those with an import that is not in effect, and those near a limit, that go before others. The rest is for
+/// those read longest ago, so that each account's turn comes.
+const BROKEN_PER_EPOCH: usize = AGAIN_PER_EPOCH / 2;
+const NEAR_PER_EPOCH: usize = AGAIN_PER_EPOCH / 4;
 
 /// Accounts that are read for the first time in one epoch, for each server. One costs its server about a
 /// millisecond, so that this is at most half a second of each, once.
@@ -35,7 +39,7 @@ const DETAIL_BYTES: u64 = 16 * 1024;
 /// Imports and exports that are kept of all accounts together: some 30 MB of subjects. Ten thousand accounts have twenty each.
 const ROWS: usize = 200_000;
 
-/// From this share of a limit on, the account is read every epoch.
+/// From this share of a limit on, the account goes before others.
 const NEAR: f64 = 0.7;
 
 /// What is kept of an account between epochs.
@@ -51,6 +55,13 @@ struct Described {
     /// Bytes of the last answer on the network.
     bytes: u64,
     epoch: u64,
+}
+
+impl Described {
+    /// Whether an import is not in effect.
+    fn is_broken(&self) -> bool {
+        self.details.as_ref().is_some_and(|details| details.is_broken())
+    }
 }
 
 /// Descriptions of accounts, by public key or name.
@@ -259,8 +270,8 @@ pub(super) fn note_unread(snapshot: &mut Snapshot) {
     }
 }
 
-/// The accounts to read now: those never read, the largest first; then those near a limit or with an import that is not
-/// in effect, then those read longest ago.
+/// The accounts to read now: those never read, the largest first; then some of those with an import that is not in effect
+/// and of those near a limit, and those read longest ago.
 fn due(
     cache: &AccountCache,
     snapshot: &Snapshot,
@@ -271,22 +282,31 @@ fn due(
     let (mut first, mut again): (Vec<Name>, Vec<Name>) = keys.into_iter().partition(|id| !known(id));
     first.sort_by_cached_key(|id| std::cmp::Reverse(account(id).map_or(0, Account::connections)));
     first.truncate(FIRST_PER_SERVER.saturating_mul(snapshot.servers.len()));
-    again.sort_by_cached_key(|id| {
-        let described = cache.described.get(id);
-        let limits = described.and_then(|described| described.limits);
-        let is_near = limits.zip(account(id)).is_some_and(|(limits, account)| near(account, &limits));
-        let details = described.and_then(|described| described.details.as_ref());
-        let is_broken = details.is_some_and(|details| details.is_broken());
-        (!is_near && !is_broken, described.map_or(0, |described| described.epoch))
-    });
-    again.truncate(AGAIN_PER_EPOCH);
-    first.append(&mut again);
-    first
+    again.sort_by_cached_key(|id| cache.described.get(id).map_or(0, |described| described.epoch));
+    let is_broken = |id: &Name| cache.described.get(id).is_some_and(Described::is_broken);
+    let is_near = |id: &Name| {
+        let limits = cache.described.get(id).and_then(|described| described.limits);
+        limits.zip(account(id)).is_some_and(|(limits, account)| near(account, &limits))
+    };
+    let (broken, whole) = up_to(BROKEN_PER_EPOCH, again, is_broken);
+    let (near, others) = up_to(NEAR_PER_EPOCH, whole, is_near);
+    let room = AGAIN_PER_EPOCH - broken.len() - near.len();
+    first.into_iter().chain(broken).chain(near).chain(others.into_iter().take(room)).collect()
 }
 
-/// Whether an account uses so much of a limit that it is worth a closer look.
+/// The first so many of which this holds, and the others, both in their order.
+fn up_to(most: usize, all: Vec<Name>, holds: impl Fn(&Name) -> bool) -> (Vec<Name>, Vec<Name>) {
+    let mut left = most;
+    all.into_iter().partition(|id| {
+        let taken = left > 0 && holds(id);
+        left -= usize::from(taken);
+        taken
+    })
+}
+
+/// Whether an account uses so much of a limit that it is worth a closer look. Nothing is near a limit of 0.
 pub(super) fn near(account: &Account, limits: &AccountLimits) -> bool {
-    let near = |value: u64, limit: i64| limit >= 0 && value as f64 >= NEAR * limit as f64;
+    let near = |value: u64, limit: i64| limit >= 0 && value > 0 && value as f64 >= NEAR * limit as f64;
     near(account.connections() + account.leafnodes_on_fullest(), limits.connections)
         || near(account.leafnodes(), limits.leafnodes)
         || near(account.subscriptions().unwrap_or(0), limits.subscriptions)
@@ -380,6 +400,15 @@ impl AccountCache {
         unanswered.silent.contains(server).then_some(Answer::Silent)
     }
 
+    /// The server that described it, of each account with an import that is not in effect. Servers may differ in that: what
+    /// one of them said is over when the same one says so.
+    pub(super) fn broken(&self) -> HashMap<Name, Name> {
+        let broken = self.described.iter().filter(|(_, described)| described.is_broken());
+        broken
+            .filter_map(|(id, described)| Some((id.clone(), described.details.as_ref()?.server.clone())))
+            .collect()
+    }
+
     /// Keeps what was read of an account.
     fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, id: Name, told: Told) {
         let Told { name, limits, update_time, details, bytes } = told;
@@ -416,8 +445,10 @@ impl AccountCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::ImportState;
     use crate::snapshot::build::System;
     use crate::wire::accountz::AccountDetail;
+    use std::collections::BTreeSet;
 
     fn details(exports: usize) -> AccountDetails {
         let exports: Vec<_> = (0..exports)
@@ -478,5 +509,49 @@ mod tests {
         assert!(reason(&mut unread).unwrap().contains("imports and exports of 1 account were not read yet"));
         whole.only_used_accounts = true;
         assert!(reason(&mut whole).unwrap().contains("accounts without clients are not listed"));
+    }
+
+    #[test]
+    fn each_account_is_read_again_however_many_are_broken_or_near_a_limit() {
+        let broken = {
+            let mut details = details(0);
+            let state = ImportState::Refused;
+            details.imports.push(crate::checks::laws::tenants::stream("E", "a", state));
+            Arc::new(details)
+        };
+        let mut cache = AccountCache::default();
+        let mut system = System::of(1);
+        let names: Vec<Name> = (1000..1600).map(|i| Name::from(format!("T{i}"))).collect();
+        for (number, name) in names.iter().enumerate() {
+            // Two hundred are broken, two hundred are near, and the others have what a limit of 0 allows.
+            let limits = AccountLimits { connections: 1, subscriptions: -1, leafnodes: 0 };
+            let described = Described {
+                name: None,
+                limits: Some(limits),
+                update_time: String::new(),
+                details: (number < 200).then(|| broken.clone()),
+                bytes: 0,
+                epoch: 0,
+            };
+            cache.described.insert(name.clone(), described);
+            system = match number {
+                200..400 => system.connect("n1", name, "u", 1, |_, _| {}),
+                _ => system.config_account(name),
+            };
+        }
+        let snapshot = system.done();
+        let limits = cache.described[&names[0]].limits.unwrap();
+        let is_near = |name: &Name| near(&snapshot.accounts[name], &limits);
+        assert!(is_near(&names[200]) && !is_near(&names[400]));
+        let mut read = BTreeSet::new();
+        for epoch in 1..=8 {
+            let due = due(&cache, &snapshot, names.clone(), |_| true);
+            assert_eq!(due.len(), AGAIN_PER_EPOCH);
+            for id in due {
+                cache.described.get_mut(&id).unwrap().epoch = epoch;
+                read.insert(id);
+            }
+        }
+        assert_eq!(read.len(), names.len());
     }
 }
