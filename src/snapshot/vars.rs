@@ -4,7 +4,7 @@ use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::time::timestamp;
 pub use crate::wire::varz::ByKind;
 use crate::wire::varz::{JetStreamVarz, ListenerOpts, Varz};
-use std::net::IpAddr;
+use core::net::IpAddr;
 use std::time::Duration;
 use time::OffsetDateTime;
 

@@ -53,8 +53,7 @@ async fn an_open_server_is_found_and_closed() {
     let mut cluster = Cluster::config(3).account(app()).edit(open).start().await;
     let mut watched = Watched::start(&cluster, "").await;
     let found = watched.firing("SERVER_007").await;
-    // The servers of tests listen on a loopback address.
-    assert_eq!(found.subject, "insights.checks.$SYS.warning.SERVER_007.server.n2");
+    assert_eq!(found.subject, "insights.checks.$SYS.critical.SERVER_007.server.n2");
     assert_eq!(found.json["evidence"]["closed_servers"], json!(["n1", "n3"]));
     assert_eq!(
         found.json["summary"],

@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
-use crate::checks::evidence::closed::{Ended, SLOW, closed_gaps};
+use crate::checks::evidence::closed::{Ended, SLOW, closed_gaps, own_count_of};
 use crate::checks::evidence::since::per_minute;
 use crate::snapshot::{Account, Answer, Endpoint, Server, SlowCounts, Snapshot};
 use crate::text::Name;
@@ -150,6 +150,9 @@ impl<'a> Counts<'a> {
             for (id, count) in &account.slow_consumers {
                 let Some((server, before)) = self.comparable.get(id).copied() else { continue };
                 let since = self.since(account, (server, before), *count);
+                // What the server closed of this agent's own connections it counts as well.
+                let is_own = account.id == self.now.system_account;
+                let since = since.saturating_sub(if is_own { own_count_of(server, SLOW) } else { 0 });
                 if since > 0 {
                     events.entry(&account.id).or_default().push((server, since));
                 }

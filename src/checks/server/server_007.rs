@@ -61,11 +61,10 @@ impl Rule for AuthenticationNotRequired {
         aliases: &[],
         docs_url: None,
         differs: Some(
-            "It is a warning where every listener for clients and leafnodes is on a loopback address or asks for a certificate, \
-             as far as the server tells: not everybody reaches such a server.",
+            "It is a warning where clients must show a certificate, and leafnodes too unless they come from the server's own host: \
+             not everybody gets in.",
         ),
-        rule: "A server does not require its clients to log in; a warning where it is reached from its own host only, or with a \
-               certificate.",
+        rule: "A server does not require its clients to log in; a warning where they must show a certificate.",
         why: "Whoever reaches the port of such a server may publish and subscribe in its global account, and through the routes \
               of the cluster in that account on all its servers, whatever those ask for. One server that was started \
               with an older configuration file opens the whole cluster.\n\n\
@@ -146,7 +145,9 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     steps.push("Look who is connected meanwhile, by the addresses in the evidence.".into());
     let observed = Observed::count(vars.connections, 0u64, "connections of an open server");
     let verdict = Verdict::firing(entity, summary, observed, &evidence, steps);
-    Some(if vars.sheltered { verdict.with_severity(Severity::Warning) } else { verdict })
+    // Whatever runs on the host of a server on a loopback address still gets into the whole cluster.
+    let is_milder = vars.sheltered && vars.tls_verify;
+    Some(if is_milder { verdict.with_severity(Severity::Warning) } else { verdict })
 }
 
 #[cfg(test)]
@@ -180,10 +181,10 @@ mod tests {
     }
 
     #[test]
-    fn one_that_not_everybody_reaches_is_a_warning() {
-        for (host, tls_verify, end) in [
-            ("127.0.0.1", false, "; it lets in only those who come from its own host"),
-            ("0.0.0.0", true, "; it lets in only those who must show a certificate"),
+    fn one_that_asks_for_certificates_is_a_warning() {
+        for (host, tls_verify, severity, end) in [
+            ("127.0.0.1", false, None, "; it lets in only those who come from its own host"),
+            ("0.0.0.0", true, Some(Severity::Warning), "; it lets in only those who must show a certificate"),
         ] {
             let system = System::of(1).vars("n1", |vars| {
                 (vars.auth_required, vars.sheltered) = (false, true);
@@ -191,7 +192,7 @@ mod tests {
             });
             let judgement = judge::<Check>(&system.done());
             let firing = only(&judgement).1;
-            assert_eq!(firing.severity, Some(Severity::Warning));
+            assert_eq!(firing.severity, severity);
             assert!(firing.summary.ends_with(end), "{}", firing.summary);
             assert_eq!(
                 (&firing.evidence["host"], &firing.evidence["sheltered"]),

@@ -142,3 +142,15 @@ fn what_was_counted_while_a_server_was_silent_is_told_when_it_answers_again() {
     let silent = system().at(3660).silent("n1", Endpoint::AccountStatz).done();
     assert!(judge_last::<Check>(&[epochs[0].clone(), silent, late]).firing.is_empty());
 }
+
+#[test]
+fn the_agents_own_connection_is_taken_off() {
+    let judged = |events: u64| {
+        let system = || System::of(1).account("SYS", -1, -1, -1).with(|s| s.system_account = "SYS".into());
+        let before = counted(system(), &[("n1", "SYS", 3)]).done();
+        let now = counted(system().at(60), &[("n1", "SYS", 3 + events)]).end_own("n1", PENDING, 1);
+        judge_last::<Check>(&[before, now.done()])
+    };
+    assert!(judged(1).firing.is_empty());
+    assert_eq!(only(&judged(2)).1.observed.value, 1.into());
+}
