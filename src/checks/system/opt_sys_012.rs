@@ -19,7 +19,7 @@ pub(super) struct SubscriptionChurn;
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     /// Fire when a server adds and removes more subscriptions than this in a minute. What it counted since the previous epoch
-    /// is scaled to a minute by the time that has passed.
+    /// is scaled to a minute where more time has passed.
     max_changes: u64,
 }
 
@@ -97,7 +97,7 @@ impl Rule for SubscriptionChurn {
         differs: Some(
             "It is one finding for a cluster: each subscription that comes or goes on one server is told to all others over \
              routes and counted there as well, so that one client shows itself on every member. What was counted since the \
-             previous epoch is scaled to a minute, so that the length of an epoch does not matter.",
+             previous epoch is scaled to a minute where more time has passed.",
         ),
         rule: "A server adds and removes more than 10,000 subscriptions a minute, by what it counted since the previous epoch.",
         why: "Every subscription that comes or goes is sent to all servers of the cluster, and to gateways and leafnodes that \
@@ -105,7 +105,8 @@ impl Rule for SubscriptionChurn {
               matching. It is work that carries no message. Most often a client library makes an inbox for every request, \
               or a service subscribes and unsubscribes for each piece of work, or clients reconnect again and again.\n\n\
               The numbers are the server's own counters (SUBSZ), compared with those of the previous epoch of the same boot \
-              and scaled to a minute. A server that was not seen then, or was started since, has nothing to compare with: unless \
+              and scaled to a minute where more time has passed: a burst in a shorter epoch, as when clients start, counts as \
+              what it is. A server that was not seen then, or was started since, has nothing to compare with: unless \
               others of its cluster show it, nothing is said before the next epoch. \
               They hold what came over routes, so that they do not tell whose client it is. What may tell is in the evidence: \
               accounts with newly opened connections, those whose number of subscriptions moved, and servers whose own \
@@ -160,9 +161,9 @@ fn entity((cluster, alone): (Option<&Name>, Option<&Name>)) -> Option<Entity> {
     cluster.map(Entity::servers_of).or_else(|| Some(Entity::server(alone?, None)))
 }
 
-/// What a count since the previous epoch is in a minute.
+/// What a count since the previous epoch is in a minute; of a shorter time it is not known whether it goes on.
 fn per_minute(changes: u64, seconds: f64) -> f64 {
-    changes as f64 * 60.0 / seconds
+    changes as f64 * 60.0 / seconds.max(60.0)
 }
 
 /// By how many the subscriptions of each server's own clients changed since the previous epoch, by its id.
@@ -381,7 +382,7 @@ mod tests {
     fn whatever_time_has_passed_the_threshold_is_of_a_minute() {
         let judged =
             |second, changes| judge_last::<Check>(&[epoch(0, &[(0, 0)]), epoch(second, &[(changes, 0)])]);
-        for (second, most) in [(3, 500), (30, 5_000), (60, 10_000), (600, 100_000)] {
+        for (second, most) in [(3, 10_000), (30, 10_000), (60, 10_000), (90, 15_000), (600, 100_000)] {
             assert!(judged(second, most).firing.is_empty(), "{second}");
             let judgement = judged(second, most + 1);
             let firing = only(&judgement).1;
