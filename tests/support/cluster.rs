@@ -259,7 +259,7 @@ impl Cluster {
     /// Starts a server again on the same ports (stops it first if it runs) and waits until it is back.
     pub async fn restart(&mut self, server: usize) {
         if self.nodes[server].server.is_some() {
-            self.stop(server).await;
+            self.stop_or_ended(server).await;
         }
         self.spawn(server).unwrap_or_else(|error| panic!("{error}"));
         self.running(server).wait_ready(READY).await.unwrap_or_else(|error| panic!("{error}"));
