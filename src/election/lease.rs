@@ -80,8 +80,8 @@ pub(super) enum Says {
     Other { holder: Holder, proven: bool },
     /// Nobody holds it since then, and it can be taken.
     Free(Duration),
-    /// Its holder did not renew it; it can be taken.
-    Stale,
+    /// Its holder has not renewed it since then; it can be taken.
+    Stale(Duration),
     /// Not known yet.
     Wait,
     /// Nothing: it cannot be reached.
@@ -206,7 +206,7 @@ impl Lease {
                 if now < *since + stale {
                     Says::Other { holder: holder.clone(), proven: *proven }
                 } else {
-                    Says::Stale
+                    Says::Stale(*since)
                 }
             }
         }
@@ -247,7 +247,7 @@ impl Lease {
         let action = match self.says(now) {
             Says::Mine if !kept => return None,
             Says::Mine if due => LeaseAction::Take { over, holder: own },
-            Says::Free(_) | Says::Stale if wanted => LeaseAction::Take { over, holder: own },
+            Says::Free(_) | Says::Stale(_) if wanted => LeaseAction::Take { over, holder: own },
             // Written by a renewal that was under way when the lease was given up.
             Says::Free(_) if self.is_in_own_name() => LeaseAction::Release { revision: over? },
             _ if due => LeaseAction::Look,

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod world;
 
+use super::timing::RETURN;
 use super::*;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -161,18 +162,43 @@ proptest! {
         interval in any_interval(),
         seed in any::<u64>(),
         away in 1..400_u32,
+        late in prop::collection::vec(0..RETURN.as_millis() as u64, 5),
     ) {
         let mut world = settled(agents, interval, true, seed);
         let leader = world.whoever_leads();
         world.leaders = vec![(world.now, leader)];
         (0..agents).for_each(|which| world.fault(Fault::Store(which, false)));
         world.run(silence(interval) * away / 100);
-        (0..agents).for_each(|which| world.fault(Fault::Store(which, true)));
+        let mut order: Vec<usize> = (0..agents).collect();
+        order.sort_by_key(|which| late[*which]);
+        let mut passed = 0;
+        for which in order {
+            world.run(ms(late[which] - passed));
+            passed = late[which];
+            world.fault(Fault::Store(which, true));
+        }
         world.run(world.settle());
         prop_assert_eq!(world.whoever_leads(), leader);
         prop_assert_eq!(world.leaders.len(), 1, "{:?}", world.leaders);
         let by_lease = Role::Leader { by: Basis::Lease };
         let agent = world.agents[leader].as_ref();
+        prop_assert_eq!(agent.map(|agent| agent.election.role()), Some(&by_lease));
+    }
+
+    #[test]
+    fn a_leader_that_alone_has_lost_the_store_is_followed_by_one_that_reaches_it(
+        agents in 2..=5_usize,
+        interval in any_interval(),
+        seed in any::<u64>(),
+    ) {
+        let mut world = settled(agents, interval, true, seed);
+        let leader = world.whoever_leads();
+        world.fault(Fault::Store(leader, false));
+        world.run(world.settle());
+        let next = world.whoever_leads();
+        prop_assert_ne!(next, leader);
+        let by_lease = Role::Leader { by: Basis::Lease };
+        let agent = world.agents[next].as_ref();
         prop_assert_eq!(agent.map(|agent| agent.election.role()), Some(&by_lease));
     }
 }

@@ -3,7 +3,9 @@
 use super::lease::{Holder, Lease, LeaseAction, LeaseOutcome, Says};
 use super::peers::Peers;
 use super::presence::{AGENT_TYPE, Presence};
-use super::timing::{ANSWER_GAP, DENIED_RETRY, HELLO_AGAIN, HELLO_WAIT, heartbeat, patience, silence};
+use super::timing::{
+    ANSWER_GAP, DENIED_RETRY, HELLO_AGAIN, HELLO_WAIT, RETURN, heartbeat, patience, silence,
+};
 use super::{Basis, Other, Role};
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -312,7 +314,7 @@ impl Election {
             Some((Says::Other { holder, proven }, _)) if proven || !self.role.leads() => {
                 Role::Standby { leader: Some(Other { id: holder.id, name: holder.name }) }
             }
-            Some((Says::Other { .. } | Says::Free(_) | Says::Stale | Says::Wait, _)) => match leader {
+            Some((Says::Other { .. } | Says::Free(_) | Says::Stale(_) | Says::Wait, _)) => match leader {
                 Some(leader) => standby(leader),
                 None if self.role.leads() => Role::Leader { by: Basis::Presence },
                 None if self.role == Role::Undecided => Role::Undecided,
@@ -332,17 +334,27 @@ impl Election {
 
     /// Whether a lease that can be had is to be taken.
     fn wants_lease(&self, now: Duration) -> bool {
-        let first =
-            || self.peers.best().is_none_or(|best| self.presence(now).rank(best) == Ordering::Greater);
-        self.settled == Settled::Yes
-            && match self.lease.as_ref().map(|lease| lease.says(now)) {
-                // One that leads already, or is the first in rank, is let go ahead for a while.
-                Some(Says::Free(since)) => {
-                    self.role.leads() || first() || now >= since + silence(self.own.interval)
-                }
-                Some(Says::Stale) => true,
-                _ => false,
-            }
+        let patience = silence(self.own.interval);
+        let (since, stale) = match self.lease.as_ref().map(|lease| lease.says(now)) {
+            Some(Says::Free(since)) => (since, false),
+            Some(Says::Stale(since)) => (since, true),
+            _ => return false,
+        };
+        let first = || {
+            let best = self.peers.best();
+            best.is_none_or(|best| self.presence(now).rank(best) == Ordering::Greater)
+        };
+        if self.settled != Settled::Yes {
+            false
+        } else if self.role.leads() {
+            true
+        } else if self.peers.leader().is_some() {
+            // After an outage of the store each agent finds it again in its own time.
+            now >= since + patience + RETURN
+        } else {
+            // The first in rank is let go ahead for a while.
+            stale || first() || now >= since + patience
+        }
     }
 
     fn say(&mut self, answer: bool, actions: &mut Vec<Action>, now: Duration) {

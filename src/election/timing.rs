@@ -15,6 +15,11 @@ pub(super) const HELLO_AGAIN: Duration = Duration::from_millis(250);
 /// How often an agent whose user may not speak or hear tries again: each time costs a line in the server's log.
 pub const DENIED_RETRY: Duration = Duration::from_secs(60);
 
+/// What a leader that is heard has, beyond [`silence`], to renew a lease that another agent could take: its client waits up
+/// to 10 s between two attempts to connect, an attempt takes up to 5 s, and a bucket that could not be opened is tried again
+/// after 10 s.
+pub(super) const RETURN: Duration = Duration::from_secs(30);
+
 const HEARTBEAT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 const SILENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 

@@ -1,5 +1,6 @@
 //! The world in which the agents of the simulation live.
 
+use super::super::timing::RETURN;
 use super::super::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -353,7 +354,7 @@ impl World {
     }
 
     pub(super) fn settle(&self) -> Duration {
-        HELLO_WAIT + silence(self.interval) * 4
+        HELLO_WAIT + silence(self.interval) * 4 + RETURN
     }
 
     pub(super) fn whoever_leads(&self) -> usize {
