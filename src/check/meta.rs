@@ -211,3 +211,27 @@ pub struct Meta {
     /// See [`Partial`].
     pub partial: Partial,
 }
+
+impl Meta {
+    /// What most checks leave as it is, for `..Meta::PLAIN`. A check gives all the rest; a law holds it to that.
+    pub const PLAIN: Self = Self {
+        id: "",
+        name: "",
+        severity: Severity::Info,
+        category: Category::Health,
+        kind: Kind::Operational,
+        entity: EntityType::Server,
+        group: None,
+        since: "",
+        aliases: &[],
+        docs_url: None,
+        differs: None,
+        rule: "",
+        why: "",
+        remedy: &[],
+        needs: &[],
+        evidence_from: &[],
+        scope: Scope::System,
+        partial: Partial::CannotFire,
+    };
+}

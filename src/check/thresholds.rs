@@ -44,6 +44,19 @@ pub fn at_least(key: &'static str, value: u64, least: u64) -> Result<(), OutOfRa
     Err(OutOfRange { key, value: value.to_string(), expected })
 }
 
+/// A number above `least`, such as the multiple of an average, of which 1 or less would hold for some server always.
+pub fn above(key: &'static str, value: f64, least: u8) -> Result<(), OutOfRange> {
+    if value > f64::from(least) && value.is_finite() {
+        return Ok(());
+    }
+    let expected = match least {
+        0 => "a number above 0",
+        1 => "a number above 1",
+        _ => "larger",
+    };
+    Err(OutOfRange { key, value: value.to_string(), expected })
+}
+
 /// A duration of at least one second: servers write times to the nanosecond, but an epoch is never shorter.
 pub fn seconds(key: &'static str, value: std::time::Duration) -> Result<(), OutOfRange> {
     if value.as_secs() >= 1 {

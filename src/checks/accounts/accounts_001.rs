@@ -109,10 +109,7 @@ impl Rule for ConnectionLimit {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Account,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It adds up the connections of all servers, since servers enforce the limit over the whole system and not each by \
              itself.",
@@ -142,6 +139,7 @@ impl Rule for ConnectionLimit {
         evidence_from: &[Endpoint::Accountz, Endpoint::Connz, Endpoint::Events],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A restart moves connections and opens none: an account is as near its limit as before.
     const DISTURBED: Disturbed = Disturbed::Never;

@@ -78,11 +78,7 @@ impl Rule for AccountSlowConsumers {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Account,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "All servers together counted at least 1 slow consumer of an account since the previous epoch.",
         why: "A client that does not read fast enough is closed by its server as soon as `max_pending` bytes (64 MB by default) \
               wait for it, or a write takes longer than `write_deadline` (10 s). What waited is lost to its core NATS \
@@ -102,6 +98,7 @@ impl Rule for AccountSlowConsumers {
         evidence_from: &[Endpoint::Closed],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // Who was closed reconnects, and falls behind again some epochs later: that is one finding.
     const KEEP: u64 = 3;

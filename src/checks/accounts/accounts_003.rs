@@ -102,10 +102,7 @@ impl Rule for InactiveImport {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Import,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Imports that the JWT declares are compared with those that the server applies, because a server marks only an \
              import as invalid that was active before, and leaves every other broken one out of its list.",
@@ -135,9 +132,9 @@ impl Rule for InactiveImport {
             "Remove the import if nobody needs it.",
         ],
         needs: &[Endpoint::AccountStatz, Endpoint::AccountDetails],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A server may fetch the exporting account a moment after the importing one.
     const FOR: u64 = 2;

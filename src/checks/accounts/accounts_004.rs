@@ -51,10 +51,7 @@ impl Rule for OrphanedExport {
         category: Category::Waste,
         kind: Kind::Operational,
         entity: EntityType::Export,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Imports that a JWT declares count as well as those that are in effect, because servers leave a broken import out \
              of their list and its export would look unused; accounts that no server has loaded are not shown by any.",
@@ -74,9 +71,9 @@ impl Rule for OrphanedExport {
             "Remove the export, and push the account or reload the servers.",
         ],
         needs: &[Endpoint::AccountStatz, Endpoint::AccountDetails],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // After a start servers load importing accounts as their clients come.
     const FOR: u64 = 2;

@@ -50,10 +50,7 @@ impl Rule for NoInterest {
         category: Category::Waste,
         kind: Kind::Operational,
         entity: EntityType::Import,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Only imports of streams are judged, because who imports a service sends requests and never subscribes, and a \
              stream that JetStream stores counts as heard although no connection subscribes to it.",
@@ -74,9 +71,9 @@ impl Rule for NoInterest {
             "Remove the import if nobody needs it.",
         ],
         needs: &[Endpoint::AccountStatz, Endpoint::AccountDetails, Endpoint::Subsz, Endpoint::Interest],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // A subscriber may be on its way from one server to another.
     const FOR: u64 = 2;

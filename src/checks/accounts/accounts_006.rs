@@ -120,10 +120,7 @@ impl Rule for SubscriptionLimit {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Account,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It compares the largest connection, for which servers enforce the limit, and of the account as a whole what the server \
              with most of it shows: every server counts what routes bring as well, so that a sum over them grows with the \
@@ -159,6 +156,7 @@ impl Rule for SubscriptionLimit {
         evidence_from: &[Endpoint::Accountz, Endpoint::AccountConnz, Endpoint::Events],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // Subscriptions go with their connection: no restart adds to them.
     const DISTURBED: Disturbed = Disturbed::Never;

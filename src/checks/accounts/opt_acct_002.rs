@@ -55,9 +55,6 @@ impl Rule for LargeJwt {
         entity: EntityType::Account,
         group: Some("accounts"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The JWT of an account is longer than 64 KiB.",
         why: "Every server fetches, verifies, decodes and keeps the JWT of each account that it loads, and applies all of it \
               again at every change. It travels in one message, so that one that grows on will one day not fit the largest \
@@ -71,9 +68,9 @@ impl Rule for LargeJwt {
             "Give users JWTs that expire soon, so that they need not be revoked.",
         ],
         needs: &[Endpoint::AccountStatz, Endpoint::AccountDetails],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     const DISTURBED: Disturbed = Disturbed::Never;
     type Thresholds = Limits;

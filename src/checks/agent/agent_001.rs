@@ -93,11 +93,7 @@ impl Rule for ServerNotAnswering {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "A known server has not answered this agent for 2 epochs in a row; critical from 5 epochs on.",
         why: "While a server is silent, its clients, its limits and its part of every sum are unseen: what depends on it \
               is unknown, and a fault there would not be found.\n\n\
@@ -122,9 +118,9 @@ impl Rule for ServerNotAnswering {
              a signal (`TERM`, or lame-duck mode) so that they say goodbye.",
         ],
         needs: &[],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A route to a server that has left may be named for a while; any other server that is silent is silent by itself.
     const DISTURBED: Disturbed = Disturbed::Own;

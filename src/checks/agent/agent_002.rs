@@ -43,11 +43,7 @@ impl Rule for DeniedSubject {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Subject,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The agent's user may not publish or subscribe to a subject that an enabled check needs.",
         why: "A server answers a request that is not allowed with silence, and tells only the client library on the \
               side. The checks that need the answers are unknown, so that what they would find stays hidden.\n\n\
@@ -58,9 +54,9 @@ impl Rule for DeniedSubject {
             "If the subject is to stay denied, disable the checks that need it.",
         ],
         needs: &[],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // No restart takes a permission away: servers with another configuration do.
     const DISTURBED: Disturbed = Disturbed::Never;

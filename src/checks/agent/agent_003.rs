@@ -82,11 +82,7 @@ impl Rule for EpochOverrun {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Agent,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "For 2 epochs in a row the gather was cut at its deadline, or epochs were left out because one took too \
                long.",
         why: "An epoch never overlaps the next: its gather ends at four fifths of the interval, whatever is missing then, \
@@ -99,9 +95,9 @@ impl Rule for EpochOverrun {
             "Give the agent more CPU, or a server that is closer to it.",
         ],
         needs: &[],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // Nobody waits for a server that said that it leaves, so an epoch takes no longer for that.
     const DISTURBED: Disturbed = Disturbed::Never;

@@ -2,6 +2,7 @@
 
 use crate::check::Entry;
 
+mod hotspot;
 mod opt_balance_002;
 mod opt_balance_003;
 mod opt_balance_006;

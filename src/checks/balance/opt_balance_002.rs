@@ -1,12 +1,12 @@
 //! OPT_BALANCE_002: a server with far more connections than the others of its cluster.
 
+use super::hotspot::{Hot, Load};
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, at_least, percent_of, rounded,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
+    Thresholds, Validate, Verdict, above, at_least,
 };
 use crate::checks::evidence::{DOMINANT, OnServer, ServerShare, by_server, sweep_gaps_at};
 use crate::snapshot::{Endpoint, Server};
-use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,14 +31,7 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        if !(self.ratio > 1.0 && self.ratio.is_finite()) {
-            // A ratio of 1 or less would name a server of every cluster.
-            return Err(OutOfRange {
-                key: "ratio",
-                value: self.ratio.to_string(),
-                expected: "a number above 1",
-            });
-        }
+        above("ratio", self.ratio, 1)?;
         at_least("min_connections", self.min_connections, 1)
     }
 }
@@ -68,9 +61,6 @@ impl Rule for ConnectionHotspot {
         entity: EntityType::Server,
         group: Some("balance"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "A server has more than 2 times the average connections of its cluster's servers, and at least 100.",
         why: "A hot server reaches its limits first while the others idle, and when it goes down most clients \
               reconnect at once.\n\n\
@@ -88,6 +78,7 @@ impl Rule for ConnectionHotspot {
         evidence_from: &[Endpoint::Connz],
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The clients of a server that leaves come to the others, and one that comes back is empty at first.
     const DISTURBED: Disturbed = Disturbed::Cluster;
@@ -95,11 +86,14 @@ impl Rule for ConnectionHotspot {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let clusters = context.now.clusters();
-        clusters
-            .into_iter()
-            .flat_map(|(name, servers)| judge_cluster(context, thresholds, name, &servers))
-            .collect()
+        let limits = |entity: &Entity| {
+            let limits = thresholds.of(entity);
+            (limits.ratio, limits.min_connections)
+        };
+        let clusters = Load::of_clusters(context.now, connections);
+        let each =
+            clusters.iter().flat_map(|load| load.hot("connections", limits).map(move |hot| (load, hot)));
+        each.map(|(load, hot)| verdict(context, load, hot)).collect()
     }
 }
 
@@ -108,47 +102,22 @@ fn connections(server: &Server) -> Option<u64> {
     Some(server.vars.as_ref()?.connections.saturating_sub(server.own_connections()))
 }
 
-fn judge_cluster(
-    context: &Context<'_>,
-    thresholds: &Thresholds<Limits>,
-    cluster: &Name,
-    servers: &[&Server],
-) -> Vec<Verdict> {
-    let counts: Vec<(&Server, u64)> =
-        servers.iter().filter_map(|server| Some((*server, connections(server)?))).collect();
-    let whole = counts.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
-    let average = whole as f64 / counts.len() as f64;
-    let hot = counts.iter().filter_map(|(server, count)| {
-        let entity = Entity::server(&server.name, Some(cluster));
-        let limits = thresholds.of(&entity);
-        let fires = *count >= limits.min_connections && *count as f64 > limits.ratio * average;
-        fires.then_some((server, entity, *count, limits.ratio))
-    });
-    hot.map(|(server, entity, count, ratio)| {
-        let times = count as f64 / average;
-        let summary = format!(
-            "server {} has {count} client connections, {times:.1} times the average of cluster {cluster} ({average:.1})",
-            server.name,
-        );
-        let observed = Observed {
-            percent: percent_of(count, whole),
-            ..Observed::count(count, rounded(ratio * average), "connections")
-        };
-        let evidence = Evidence {
-            times_average: to_tenth(times),
-            average: to_tenth(average),
-            servers: by_server(context.now, counts.iter().map(|(server, count)| (server.id.clone(), *count))),
-            top: OnServer::of(context.now, server),
-            sweep_incomplete: sweep_gaps_at(context.now, &server.name),
-        };
-        let remediation = remediation(server, &evidence);
-        Verdict::firing(entity, summary, observed, &evidence, remediation)
-    })
-    .collect()
-}
-
-fn to_tenth(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
+fn verdict(context: &Context<'_>, load: &Load<'_>, hot: Hot<'_>) -> Verdict {
+    let Hot { server, count, times_average, average, .. } = hot;
+    let summary = format!(
+        "server {} has {count} client connections, {times_average:.1} times the average of cluster {} ({average:.1})",
+        server.name, load.cluster,
+    );
+    let counts = load.counts.iter().map(|(server, count)| (server.id.clone(), *count));
+    let evidence = Evidence {
+        times_average,
+        average,
+        servers: by_server(context.now, counts),
+        top: OnServer::of(context.now, server),
+        sweep_incomplete: sweep_gaps_at(context.now, &server.name),
+    };
+    let remediation = remediation(server, &evidence);
+    Verdict::firing(hot.entity, summary, hot.observed, &evidence, remediation)
 }
 
 fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {

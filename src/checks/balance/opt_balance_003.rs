@@ -1,8 +1,9 @@
 //! OPT_BALANCE_003: a server whose clients have far more subscriptions than those of the others of its cluster.
 
+use super::hotspot::{Hot, Load};
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, at_least, percent_of, rounded,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
+    Thresholds, Validate, Verdict, above, at_least, percent_of,
 };
 use crate::checks::evidence::{DOMINANT, SubscribersOn};
 use crate::snapshot::{Endpoint, Server};
@@ -31,14 +32,7 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        if !(self.ratio > 1.0 && self.ratio.is_finite()) {
-            // A ratio of 1 or less would name a server of every cluster.
-            return Err(OutOfRange {
-                key: "ratio",
-                value: self.ratio.to_string(),
-                expected: "a number above 1",
-            });
-        }
+        above("ratio", self.ratio, 1)?;
         at_least("min_subscriptions", self.min_subscriptions, 1)
     }
 }
@@ -78,8 +72,6 @@ impl Rule for SubscriptionHotspot {
         entity: EntityType::Server,
         group: Some("balance"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "What is compared is the subscriptions of each server's own clients, added up from the list of connections: the \
              number that servers report (VARZ) contains what routes brought, so that all members of a cluster show the same.",
@@ -100,9 +92,9 @@ impl Rule for SubscriptionHotspot {
             "Once clients know all servers, put the hot one into lame-duck mode: its clients move to the others.",
         ],
         needs: &[Endpoint::Connz],
-        evidence_from: &[],
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The clients of a server that leaves come to the others, and one that comes back is empty at first.
     const DISTURBED: Disturbed = Disturbed::Cluster;
@@ -110,50 +102,32 @@ impl Rule for SubscriptionHotspot {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let clusters = context.now.clusters().into_iter();
-        clusters.flat_map(|(name, servers)| judge_cluster(context, thresholds, name, &servers)).collect()
+        let limits = |entity: &Entity| {
+            let limits = thresholds.of(entity);
+            (limits.ratio, limits.min_subscriptions)
+        };
+        let clusters = Load::of_clusters(context.now, |server| Some(server.fold.as_ref()?.subscriptions));
+        let each =
+            clusters.iter().flat_map(|load| load.hot("subscriptions", limits).map(move |hot| (load, hot)));
+        each.map(|(load, hot)| verdict(context, load, hot)).collect()
     }
 }
 
-fn judge_cluster(
-    context: &Context<'_>,
-    thresholds: &Thresholds<Limits>,
-    cluster: &Name,
-    servers: &[&Server],
-) -> Vec<Verdict> {
-    let swept = servers.iter().filter_map(|server| Some((*server, server.fold.as_ref()?.subscriptions)));
-    let counts: Vec<(&Server, u64)> = swept.collect();
-    let whole = counts.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
-    // Not from the sum, which may be more than a number holds.
-    let average = counts.iter().map(|(_, count)| *count as f64).sum::<f64>() / counts.len().max(1) as f64;
-    let hot = counts.iter().filter_map(|(server, count)| {
-        let entity = Entity::server(&server.name, Some(cluster));
-        let limits = thresholds.of(&entity);
-        let fires = *count >= limits.min_subscriptions && *count as f64 > limits.ratio * average;
-        fires.then_some((*server, entity, *count, limits.ratio))
-    });
-    hot.map(|(server, entity, count, ratio)| {
-        let times = count as f64 / average;
-        let summary = format!(
-            "clients of server {} have {count} subscriptions, {times:.1} times the average of cluster {cluster} \
-             ({average:.1})",
-            server.name,
-        );
-        let observed = Observed {
-            percent: percent_of(count, whole),
-            ..Observed::count(count, rounded(ratio * average), "subscriptions")
-        };
-        let evidence = Evidence {
-            times_average: to_tenth(times),
-            average: to_tenth(average),
-            connections: server.fold.as_ref().map_or(0, |fold| fold.clients),
-            servers: shares(&counts, whole),
-            top: SubscribersOn::of(context.now, server),
-        };
-        let remediation = remediation(server, count, &evidence);
-        Verdict::firing(entity, summary, observed, &evidence, remediation)
-    })
-    .collect()
+fn verdict(context: &Context<'_>, load: &Load<'_>, hot: Hot<'_>) -> Verdict {
+    let Hot { server, count, times_average, average, .. } = hot;
+    let summary = format!(
+        "clients of server {} have {count} subscriptions, {times_average:.1} times the average of cluster {} ({average:.1})",
+        server.name, load.cluster,
+    );
+    let evidence = Evidence {
+        times_average,
+        average,
+        connections: server.fold.as_ref().map_or(0, |fold| fold.clients),
+        servers: shares(&load.counts, load.whole),
+        top: SubscribersOn::of(context.now, server),
+    };
+    let remediation = remediation(server, count, &evidence);
+    Verdict::firing(hot.entity, summary, hot.observed, &evidence, remediation)
 }
 
 fn shares(counts: &[(&Server, u64)], whole: u64) -> Vec<Share> {
@@ -164,10 +138,6 @@ fn shares(counts: &[(&Server, u64)], whole: u64) -> Vec<Share> {
         Share { server: server.name.clone(), subscriptions, percent }
     };
     counts.into_iter().map(share).collect()
-}
-
-fn to_tenth(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
 }
 
 fn remediation(server: &Server, count: u64, evidence: &Evidence) -> Vec<String> {

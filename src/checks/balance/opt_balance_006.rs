@@ -86,9 +86,6 @@ impl Rule for AccountConcentration {
         entity: EntityType::Account,
         group: Some("balance"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "More than 70 % of an account's client connections in a cluster of at least 3 servers are on one server, \
                and the account has at least 10 connections there.",
         why: "When that server goes down or is restarted, nearly all clients of the account lose their connection at \
@@ -108,6 +105,7 @@ impl Rule for AccountConcentration {
         evidence_from: &[Endpoint::Connz],
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The clients of a server that leaves come to the others, and one that comes back is empty at first.
     const DISTURBED: Disturbed = Disturbed::Cluster;

@@ -57,10 +57,7 @@ impl Rule for ConfigurationReloaded {
         category: Category::Change,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A reload that changed nothing is told from one that did by the digest of the configuration that servers tell since \
              2.11, because the time moves with every reload.",
@@ -78,9 +75,9 @@ impl Rule for ConfigurationReloaded {
             "Reload the other servers of the cluster as well, if the change is for all of them.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // One cause may be behind all of them.
     const MOST: usize = 100;

@@ -50,10 +50,7 @@ impl Rule for JetStreamDomainChanged {
         category: Category::Change,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A server is compared with what it was before a restart, found by its cluster and name, because the domain cannot \
              be changed without one, and after it the server has another id.",
@@ -71,9 +68,9 @@ impl Rule for JetStreamDomainChanged {
             "Give clients, mirrors and sources that name the domain its new name.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const EPOCHS: u64 = 2;
     // It lasts one epoch, right after a restart: held back, it would never be told.

@@ -94,10 +94,7 @@ impl Rule for AccountChange {
         category: Category::Change,
         kind: Kind::Operational,
         entity: EntityType::Account,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "An account that was there within the last day is not new when it comes back, and one that was removed is told only \
              while every server runs that may have had it, because a server that is stopped takes its accounts with it, and \
@@ -119,9 +116,9 @@ impl Rule for AccountChange {
             "If an account is gone by mistake, bring its block or its JWT back: its clients are refused.",
         ],
         needs: &[Endpoint::AccountStatz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const DISTURBED: Disturbed = Disturbed::Never;
     const EPOCHS: u64 = 2;

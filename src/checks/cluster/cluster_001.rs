@@ -2,7 +2,7 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, count, rounded,
+    Severity, Thresholds, Validate, Verdict, above, count, rounded,
 };
 use crate::checks::busiest::{self, BusyRow, busiest};
 use crate::checks::evidence::TOP;
@@ -33,12 +33,7 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        if !(self.ratio > 1.0 && self.ratio.is_finite()) {
-            // A ratio of 1 or less would name a server of every cluster.
-            let value = self.ratio.to_string();
-            return Err(OutOfRange { key: "ratio", value, expected: "a number above 1" });
-        }
-        Ok(())
+        above("ratio", self.ratio, 1)
     }
 }
 
@@ -85,10 +80,7 @@ impl Rule for MemoryOutlier {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A server must use 256 MiB at least, in two epochs in a row, because processes of a few dozen megabytes differ by \
              half as much again without any reason.",
@@ -111,9 +103,9 @@ impl Rule for MemoryOutlier {
             "Take a heap profile of the server if none of that explains it, before it is restarted.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Memory is given back late.
     const FOR: u64 = 2;

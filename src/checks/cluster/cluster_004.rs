@@ -42,11 +42,7 @@ impl Rule for ClusterNameWhitespace {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "A server is configured with a cluster name that contains whitespace.",
         why: "Cluster names are part of subjects between gateways and of what routes and leafnodes tell each other, where \
               whitespace ends a word. From 2.11.0 on a server refuses to start with a space in the name, so that the next \
@@ -60,9 +56,9 @@ impl Rule for ClusterNameWhitespace {
             "If the old name has a space, do that before the upgrade to 2.11 or later, which does not start with it.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // One cause may be behind all of them.
     const MOST: usize = 100;

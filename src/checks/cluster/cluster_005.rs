@@ -70,10 +70,7 @@ impl Rule for RouteMissing {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "The public catalogue compares the number of route connections with the number of servers, but since 2.10 a \
              healthy peer has four of them (a pool of three, and one of the system account), so that distinct peers are \
@@ -96,9 +93,9 @@ impl Rule for RouteMissing {
             "Compare the TLS settings of the routes: certificates must be valid for both directions.",
         ],
         needs: &[Endpoint::Routez],
-        evidence_from: &[],
         scope: Scope::Cluster,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A server that has just come has its routes a moment later.
     const FOR: u64 = 2;

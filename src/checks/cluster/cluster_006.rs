@@ -84,10 +84,7 @@ impl Rule for ConnectionCountChange {
         category: Category::Change,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Only epochs of one and the same process are compared, because a server that was restarted begins without any \
              connection.",
@@ -108,6 +105,7 @@ impl Rule for ConnectionCountChange {
         evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz, Endpoint::Closed],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const EPOCHS: u64 = 2;
     // The clients of a server that leaves go to the others.

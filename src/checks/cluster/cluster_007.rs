@@ -67,10 +67,7 @@ impl Rule for GatewayDisconnected {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Gateway,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "The public catalogue reports a gateway that existed before and is missing now, which is true for one look only: \
              here the finding lasts as long as the gateway is missing, also one that the configuration names and that never \
@@ -98,9 +95,9 @@ impl Rule for GatewayDisconnected {
              reload changes that list.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // It is made anew in seconds when the server at its other end is started anew.
     const FOR: u64 = 2;

@@ -60,10 +60,7 @@ impl Rule for GatewaySetMismatch {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "The public catalogue compares the connections of servers that have any; servers tell each other of remote \
              clusters and connect to them, which hides an entry that is missing in a configuration file, so that \
@@ -84,9 +81,9 @@ impl Rule for GatewaySetMismatch {
             "Where the lists agree, look why the server is not connected: its log names the remote cluster.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Configurations are changed server by server, and gateways are made one after the other.
     const FOR: u64 = 2;

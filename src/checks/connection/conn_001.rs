@@ -76,10 +76,7 @@ impl Rule for SlowConnections {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Connection,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Connections of one account and user are one finding, and leafnodes are left to the checks of leafnodes: \
              servers list them among clients from 2.11.5 on.",
@@ -106,9 +103,9 @@ impl Rule for SlowConnections {
             "Raise the threshold for users that are far away on purpose, by an override.",
         ],
         needs: &[Endpoint::Connz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // One epoch may meet a client that is about to leave. A measurement that met a pause is not told by this: the server
     // may show it for an hour (client.go, DEFAULT_RTT_MEASUREMENT_INTERVAL, 2.9 to 2.15).

@@ -72,10 +72,7 @@ impl Rule for OutboundBacklog {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Connection,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A user must have such connections in 2 epochs in a row, not necessarily the same ones, and is one finding: what \
              a server shows is its buffer at that moment, which a large message fills for an instant. Whoever reads nothing \
@@ -106,6 +103,7 @@ impl Rule for OutboundBacklog {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A large message fills the buffer for an instant.
     const FOR: u64 = 2;

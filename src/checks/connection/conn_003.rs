@@ -68,10 +68,7 @@ impl Rule for AbnormalDisconnects {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Connection,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Only abnormal ends of the last epoch count, rolled up by account and reason: servers give every end a reason, \
              `Client Closed` being the ordinary one, and list the last 10,000 of them for as long as they run.",
@@ -102,6 +99,7 @@ impl Rule for AbnormalDisconnects {
         evidence_from: &[Endpoint::Varz, Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // It lasts one epoch: held back, it would never be told, by a server of whatever cluster that leaves. What the leaving
     // itself ends is ordinary.

@@ -78,8 +78,6 @@ impl Rule for UnderutilizedServer {
         entity: EntityType::Server,
         group: Some("idle"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A server with leafnodes, or one that stores JetStream data, is left out, because it does work that neither its \
              clients nor an idle second's processor time show. Nothing is said before it was watched for 5 minutes and 5 epochs, \
@@ -103,6 +101,7 @@ impl Rule for UnderutilizedServer {
         evidence_from: &[Endpoint::Connz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const SERIES: &'static [Series] = &[Series::ServerCpu, Series::ServerConnections];
     type Thresholds = Limits;

@@ -61,8 +61,6 @@ impl Rule for InactiveAccount {
         entity: EntityType::Account,
         group: Some("idle"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It fires when this agent has watched the account do nothing for that long: no server tells when an account was \
              last used, and their counts of bytes begin anew with every start. `$G`, which every server has, is left out unless it \
@@ -91,9 +89,9 @@ impl Rule for InactiveAccount {
             "Keep accounts that are used rarely out of this check by an override.",
         ],
         needs: &[Endpoint::AccountStatz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const EPOCHS: u64 = 2;
     // An account whose clients are away for a maintenance has been active before it.

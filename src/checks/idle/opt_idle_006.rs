@@ -85,8 +85,6 @@ impl Rule for DisconnectedUser {
         entity: EntityType::User,
         group: Some("idle"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "No server lists the users that exist, only those that are connected: a user is reported if this agent has seen \
              it connected within the last hour and for 10 minutes without a break, and 10 minutes after it was gone.",
@@ -114,6 +112,7 @@ impl Rule for DisconnectedUser {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const EPOCHS: u64 = 2;
     // Clients of a server that leaves are away until they have found another one.

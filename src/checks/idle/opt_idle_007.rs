@@ -99,9 +99,6 @@ impl Rule for IdleClientConnections {
         entity: EntityType::Connection,
         group: Some("idle"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "A client connection has been idle for more than 5 minutes and never carried a message in or out.",
         why: "Such a connection holds a socket, buffers and 10 to 30 KB of memory on its server, counts towards the \
               limits of server and account, and does nothing. Most often code opened it and forgot it, or a pool is \
@@ -122,6 +119,7 @@ impl Rule for IdleClientConnections {
         evidence_from: &[Endpoint::AccountStatz, Endpoint::Accountz],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // Whoever reconnects begins to be idle anew.
     const DISTURBED: Disturbed = Disturbed::Never;

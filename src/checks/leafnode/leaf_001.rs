@@ -43,11 +43,7 @@ impl Rule for NameWithWhitespace {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Leafnode,
-        group: None,
         since: "2.9.15",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The name of a leafnode's server contains whitespace.",
         why: "The name of a server becomes a token of subjects and a word of the protocol between servers: one with \
               whitespace breaks both, and monitoring by name as well.\n\n\
@@ -61,9 +57,9 @@ impl Rule for NameWithWhitespace {
              2.11 or later.",
         ],
         needs: &[Endpoint::Leafz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A name is no less wrong while its hub restarts.
     const DISTURBED: Disturbed = Disturbed::Never;

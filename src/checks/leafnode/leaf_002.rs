@@ -54,11 +54,7 @@ impl Rule for HighLeafRtt {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Leafnode,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The round trip between a leafnode and its hub takes more than 100 ms.",
         why: "Every request across the link takes at least a round trip, and one to JetStream in the hub several. A long \
               way is natural where the leafnode is far away; on a short way it tells of a line that is full or loses \
@@ -73,9 +69,9 @@ impl Rule for HighLeafRtt {
             "Where the distance is meant, raise `rtt` for the account in a `[[checks.LEAF_002.override]]`.",
         ],
         needs: &[Endpoint::Leafz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // One ping may have waited behind a large message.
     const FOR: u64 = 2;

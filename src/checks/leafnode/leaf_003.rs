@@ -64,11 +64,7 @@ impl Rule for ManyLeafSubscriptions {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Leafnode,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "One connection of a leafnode has more than 20,000 subscriptions; critical above 50,000.",
         why: "A leafnode tells its hub every distinct subject that its clients subscribe to, and the hub tells it the other \
               servers of its cluster. All of them are sent again whenever the link comes back: with tens of thousands \
@@ -87,6 +83,7 @@ impl Rule for ManyLeafSubscriptions {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     const DISTURBED: Disturbed = Disturbed::Cluster;
     type Thresholds = Limits;

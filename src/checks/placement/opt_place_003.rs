@@ -89,9 +89,6 @@ impl Rule for HighGatewayTraffic {
         entity: EntityType::Account,
         group: Some("placement"),
         since: "2.11",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "Over the last hour, 30 % or more of the bytes that servers sent and received for an account went through \
                gateways, of at least 1 MiB in all.",
         why: "What goes through a gateway takes longer, and is often paid for by the byte. Where much of an account does, \
@@ -112,9 +109,9 @@ impl Rule for HighGatewayTraffic {
             "Publish less widely: subscriptions with wildcards draw messages across that nobody uses.",
         ],
         needs: &[Endpoint::AccountStatz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The clients of a cluster whose servers leave go elsewhere for a while.
     const DISTURBED: Disturbed = Disturbed::Cluster;

@@ -55,8 +55,6 @@ impl Rule for OptimisticGateway {
         entity: EntityType::Account,
         group: Some("placement"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Of each remote cluster the first 20 accounts by name are reported; how many there are is in the evidence. Gateways to \
              servers since 2.9 are left out, whatever they call the mode.",
@@ -77,9 +75,9 @@ impl Rule for OptimisticGateway {
             "Reconnect the gateway, for instance by a rolling restart of one side, once both sides are.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::GatewayAccounts],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A gateway that is just made changes its mode within a moment.
     const DISTURBED: Disturbed = Disturbed::Cluster;

@@ -54,10 +54,7 @@ impl Rule for NotReady {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A server that cannot be reached answers nothing over NATS, not even that, so that silence is told by \
              AGENT_001; and one look that finds a busy server not ready is not enough, since a server gives itself one \
@@ -82,6 +79,7 @@ impl Rule for NotReady {
         evidence_from: &[Endpoint::Varz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // A server looks at its listeners for a millisecond; if it is not scheduled meanwhile it calls none of them ready.
     const FOR: u64 = 2;

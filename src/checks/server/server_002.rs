@@ -84,10 +84,7 @@ impl Rule for VersionMismatch {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A cluster of which a server was started within the last hour, with another version than before as far as that is \
              known, is taken to be in the middle of a rolling upgrade, which is information and no warning, and versions are compared as numbers, since 2.9.25 is older than 2.10.0.",
@@ -109,9 +106,9 @@ impl Rule for VersionMismatch {
             "Pin the version in the deployment (image digest or package version), so that a restart does not change it.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Cluster,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // One cause may be behind all of them.
     const MOST: usize = 100;

@@ -88,10 +88,7 @@ impl Rule for HighCpu {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A server tells its use over a single second, so that it must be high in two epochs in a row, and it is \
              compared with the processors that the process may use (GOMAXPROCS, told since 2.10.28 and 2.11.2) where that is \
@@ -122,6 +119,7 @@ impl Rule for HighCpu {
         evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // One second's sample.
     const FOR: u64 = 2;

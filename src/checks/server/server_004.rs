@@ -69,11 +69,7 @@ impl Rule for SlowConsumers {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "A server counted at least 1 slow consumer since the previous epoch.",
         why: "A server does not wait for readers. When more than `max_pending` bytes (64 MB by default) wait for a client, or a \
               write takes longer than `write_deadline` (10 s), it closes the connection, and what waited for it is lost to \
@@ -96,6 +92,7 @@ impl Rule for SlowConsumers {
         evidence_from: &[Endpoint::Closed, Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Who was closed reconnects, and falls behind again some epochs later: that is one finding.
     const KEEP: u64 = 3;

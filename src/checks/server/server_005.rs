@@ -17,10 +17,7 @@ impl Rule for JetStreamMemoryPressure {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Where more than 110 % of what is reserved is used nothing is said: a server counts what all streams use and \
              reserves for those with `max_bytes` alone, so that one small bucket with a limit beside large streams without \
@@ -39,9 +36,9 @@ impl Rule for JetStreamMemoryPressure {
             "Move streams that need not be fast to file storage.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     type Thresholds = Limits;
     type Evidence = Evidence;

@@ -56,10 +56,7 @@ impl Rule for AuthenticationNotRequired {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It is a warning where clients must show a certificate, and leafnodes too unless they come from the server's own host: \
              not everybody gets in.",
@@ -84,6 +81,7 @@ impl Rule for AuthenticationNotRequired {
         evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // No server opens its doors because another one leaves.
     const DISTURBED: Disturbed = Disturbed::Never;

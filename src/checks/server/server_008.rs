@@ -65,10 +65,7 @@ impl Rule for UnexpectedRestart {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A restart that the server announced is none: a process that is stopped in order says so in an event (SHUTDOWN, \
              LAMEDUCK) which one that crashes or is killed cannot send; and a server that did not answer for some epochs in \
@@ -93,9 +90,9 @@ impl Rule for UnexpectedRestart {
             "Let whatever stops servers send SIGTERM or use lame-duck mode, and give them time.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Whether it was announced is what the rule looks at: within the time that maintenance is given, a crash is a crash.
     const DISTURBED: Disturbed = Disturbed::Never;

@@ -57,10 +57,7 @@ impl Rule for CrashLoop {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Only restarts that the server did not announce count, because one that is stopped in order says so in an event: a \
              rolling restart that is followed by an upgrade within the hour is no crash loop.",
@@ -80,9 +77,9 @@ impl Rule for CrashLoop {
             "Take the server out of the clients' URLs until it stays up.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Whether it was announced is what the rule looks at.
     const DISTURBED: Disturbed = Disturbed::Never;

@@ -62,11 +62,7 @@ impl Rule for HighRouteRtt {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Route,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The round trip between two servers of a cluster takes more than 50 ms.",
         why: "The servers of a cluster are made to be near each other: every replicated write to JetStream waits for the \
               answers of a majority, elections have timeouts of a few seconds, and a full mesh sends each message over \
@@ -83,9 +79,9 @@ impl Rule for HighRouteRtt {
              `[[checks.SERVER_010.override]]`.",
         ],
         needs: &[Endpoint::Routez],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // One ping may have waited behind a large message.
     const FOR: u64 = 2;

@@ -137,11 +137,7 @@ impl Rule for ConnectionCountHigh {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The client connections of a server are at 80 % or more of its `max_connections`.",
         why: "A full server refuses every further client with \"maximum connections exceeded\", and where one server \
               of a cluster is lost its clients move to the others: room is needed for them too.\n\n\
@@ -162,6 +158,7 @@ impl Rule for ConnectionCountHigh {
         evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The clients of a server that leaves come to the others, and go back later.
     const DISTURBED: Disturbed = Disturbed::Cluster;

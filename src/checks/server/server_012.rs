@@ -62,10 +62,7 @@ impl Rule for StaleConnections {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Servers before 2.12.0 do not count stale connections, so that those in their lists of closed connections are \
              counted instead.",
@@ -90,6 +87,7 @@ impl Rule for StaleConnections {
         evidence_from: &[Endpoint::Closed, Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // What drops idle connections drops the next ones some minutes later: that is one finding.
     const KEEP: u64 = 3;

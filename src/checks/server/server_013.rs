@@ -2,7 +2,7 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, rounded,
+    Severity, Thresholds, Validate, Verdict, above, rounded,
 };
 use crate::checks::evidence::closed::account_label;
 use crate::checks::evidence::since::{Before, before};
@@ -32,11 +32,7 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        if self.per_minute > 0.0 && self.per_minute.is_finite() {
-            return Ok(());
-        }
-        let value = self.per_minute.to_string();
-        Err(OutOfRange { key: "per_minute", value, expected: "a number above 0" })
+        above("per_minute", self.per_minute, 0)
     }
 }
 
@@ -108,10 +104,7 @@ impl Rule for StalledPublishers {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.12.0",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It fires from a rate on and not at the first stall, since a server makes a publisher wait for 2 to 5 ms \
              whenever a reader's buffer is three quarters full, which any burst does (230 times in one burst of some \
@@ -134,6 +127,7 @@ impl Rule for StalledPublishers {
         evidence_from: &[Endpoint::Connz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Bursts come again: that is one finding.
     const KEEP: u64 = 3;

@@ -84,11 +84,7 @@ impl Rule for JetStreamUnhealthy {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "A server says for 2 epochs in a row that JetStream as a whole does not work on it.",
         why: "Without a meta leader no stream and no consumer can be created, changed or moved anywhere in the JetStream \
               domain; a server that has lost touch with the leader learns of no change, and one that cannot write keeps \
@@ -109,6 +105,7 @@ impl Rule for JetStreamUnhealthy {
         evidence_from: &[Endpoint::Varz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Elections and recovery take seconds.
     const FOR: u64 = 2;

@@ -111,10 +111,7 @@ impl Rule for StreamsUnhealthy {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "There is one finding for each server with counts and the first five assets, and it is a warning while replicas \
              lag for less than 15 minutes: a server reports every replica that has not caught up, tens of thousands after a \
@@ -143,9 +140,9 @@ impl Rule for StreamsUnhealthy {
             "Look at the disk of the server: space, errors and latency.",
         ],
         needs: &[Endpoint::Healthz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // Streams are read from disk after a start, elect leaders and catch up.
     const FOR: u64 = 2;

@@ -61,10 +61,7 @@ impl Rule for AccountsUnresolved {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.10",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "There is one finding for each server with the first five accounts, since one resolver that does not answer \
              hides all of them at once.",
@@ -87,6 +84,7 @@ impl Rule for AccountsUnresolved {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // A resolver may be slow right after a start.
     const FOR: u64 = 2;

@@ -17,10 +17,7 @@ impl Rule for JetStreamStoragePressure {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "Where more than 110 % of what is reserved is used nothing is said: a server counts what all streams use and \
              reserves for those with `max_bytes` alone, so that one small bucket with a limit beside large streams without \
@@ -41,9 +38,9 @@ impl Rule for JetStreamStoragePressure {
             "Look for consumers that are stuck, where a stream keeps messages until they are acknowledged.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     type Thresholds = Limits;
     type Evidence = Evidence;

@@ -72,11 +72,7 @@ impl Rule for HighGatewayRtt {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Gateway,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "The round trip between a server and the remote cluster that its gateway leads to takes more than 50 ms.",
         why: "Requests from one cluster to a service in another take at least this long, and so does everything that \
               mirrors or sources a stream across.\n\n\
@@ -92,9 +88,9 @@ impl Rule for HighGatewayRtt {
             "Put services and streams near their users, so that fewer requests cross.",
         ],
         needs: &[Endpoint::Gatewayz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // One ping may have waited behind a large message.
     const FOR: u64 = 2;

@@ -51,11 +51,7 @@ impl Rule for JetStreamStorageNearMaximum {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::Server,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "JetStream of a server uses 90 % or more of the file storage that it may use; from 95 % on that is critical.",
         why: "At the most that its configuration allows (`max_file_store`), a server takes no further message for any stream \
               that it hosts: publishers are told \"insufficient resources\", and a replica that cannot store falls behind.\n\n\
@@ -72,9 +68,9 @@ impl Rule for JetStreamStorageNearMaximum {
              restart.",
         ],
         needs: &[Endpoint::Varz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     type Thresholds = Limits;
     type Evidence = Evidence;

@@ -70,11 +70,7 @@ impl Rule for LibraryMismatch {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Service,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "Instances of one service of an account run with more than 1 pair of client language and library version.",
         why: "Instances of a service answer in turn. Those that were built with another library were most likely built from \
               another state of the source, be it that a roll-out stopped half-way or that a host was forgotten, and then \
@@ -94,6 +90,7 @@ impl Rule for LibraryMismatch {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A roll-out has both for a moment.
     const FOR: u64 = 2;

@@ -99,10 +99,7 @@ impl Rule for ServiceDown {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::Service,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "The finding stays for 15 minutes and is not over after one epoch, because servers tell only what is there and \
              nothing shows later that a service is still missing.",
@@ -131,6 +128,7 @@ impl Rule for ServiceDown {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::System,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     const FOR: u64 = 2;
     const DISTURBED: Disturbed = Disturbed::Cluster;

@@ -65,8 +65,6 @@ impl Rule for RoutePending {
         entity: EntityType::Route,
         group: Some("system"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It must be seen in two epochs in a row, since a burst is sent within a moment. A peer that reads nothing at all is cut \
              off after `write_deadline`, which is shorter than two epochs of a minute: it shows itself by its absence.",
@@ -91,9 +89,9 @@ impl Rule for RoutePending {
             "Move clients to the server where the subscribers are.",
         ],
         needs: &[Endpoint::Routez],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // A burst that is sent within a second may be seen by chance.
     const FOR: u64 = 2;

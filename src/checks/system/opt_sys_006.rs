@@ -47,8 +47,6 @@ impl Rule for LeafCompressionOff {
         entity: EntityType::Leafnode,
         group: Some("system"),
         since: "2.10",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It is one finding for a leafnode, whatever number of connections it has; the first 20 of an account by name are \
              reported.",
@@ -65,9 +63,9 @@ impl Rule for LeafCompressionOff {
             "If the link is a WebSocket with compression, or both ends are on one host, disable this check for the account.",
         ],
         needs: &[Endpoint::Leafz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // What is agreed on does not depend on who else leaves.
     const DISTURBED: Disturbed = Disturbed::Never;

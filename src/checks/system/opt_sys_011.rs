@@ -2,7 +2,7 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, at_least, rounded,
+    Severity, Thresholds, Validate, Verdict, above, at_least, rounded,
 };
 use crate::checks::evidence::SubscribersOn;
 use crate::snapshot::{Endpoint, Server};
@@ -32,12 +32,10 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        let refuse = |key, value: f64, expected| Err(OutOfRange { key, value: value.to_string(), expected });
-        if !(self.ratio > 1.0 && self.ratio.is_finite()) {
-            return refuse("ratio", self.ratio, "a number above 1");
-        }
+        above("ratio", self.ratio, 1)?;
         if !(self.min_average >= 0.0 && self.min_average.is_finite()) {
-            return refuse("min_average", self.min_average, "a number of 0 or more");
+            let value = self.min_average.to_string();
+            return Err(OutOfRange { key: "min_average", value, expected: "a number of 0 or more" });
         }
         at_least("min_fanout", self.min_fanout, 1)
     }
@@ -69,8 +67,6 @@ impl Rule for FanOutAnomaly {
         entity: EntityType::Server,
         group: Some("system"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "A subject that fewer than 100 subscriptions match is left out: wherever clients ask services, most subjects are \
              inboxes with one subscription each, so that a dozen subscribers of one subject are ten times the average \
@@ -96,6 +92,7 @@ impl Rule for FanOutAnomaly {
         evidence_from: &[Endpoint::Connz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The cache holds what was published last.
     const FOR: u64 = 2;

@@ -92,8 +92,6 @@ impl Rule for SubscriptionChurn {
         entity: EntityType::Server,
         group: Some("system"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It is one finding for a cluster: each subscription that comes or goes on one server is told to all others over \
              routes and counted there as well, so that one client shows itself on every member. What was counted since the \
@@ -123,6 +121,7 @@ impl Rule for SubscriptionChurn {
         evidence_from: &[Endpoint::Connz, Endpoint::AccountStatz],
         scope: Scope::Cluster,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     const EPOCHS: u64 = 2;
     const SERIES: &'static [Series] = &[Series::ServerSubscriptions];

@@ -61,8 +61,6 @@ impl Rule for GatewayPending {
         entity: EntityType::Gateway,
         group: Some("system"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It must be seen in two epochs in a row, since a burst is sent within a moment. A peer that reads nothing at all is cut \
              off after `write_deadline`, which is shorter than two epochs of a minute: it shows itself by its absence.",
@@ -85,9 +83,9 @@ impl Rule for GatewayPending {
             "Spread publishers over the servers of the cluster: each has a gateway of its own.",
         ],
         needs: &[Endpoint::Gatewayz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // A burst that is sent within a second may be seen by chance.
     const FOR: u64 = 2;

@@ -60,8 +60,6 @@ impl Rule for LeafAutoCompression {
         entity: EntityType::Server,
         group: Some("system"),
         since: "2.10",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "The public catalogue looks for leafnodes with the compression `s2_auto`, which no server ever tells: from 2.10 \
              to 2.15 LEAFZ shows what was negotiated, so that more than 20 connections with `s2_uncompressed`, or with \
@@ -84,9 +82,9 @@ impl Rule for LeafAutoCompression {
             "If the levels are configured as they are, disable this check for the server.",
         ],
         needs: &[Endpoint::Leafz],
-        evidence_from: &[],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // The leafnodes of a server that leaves come to the others.
     const DISTURBED: Disturbed = Disturbed::Cluster;

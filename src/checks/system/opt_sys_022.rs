@@ -2,7 +2,7 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, at_least, percent, percent_of, rounded,
+    Severity, Thresholds, Validate, Verdict, above, at_least, percent, percent_of, rounded,
 };
 use crate::checks::evidence::{SubscribersOn, TOP, in_words};
 use crate::snapshot::{Account, Endpoint, Point, Sample, Series, Server, Track};
@@ -36,10 +36,7 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        if !(self.growth_percent > 0.0 && self.growth_percent.is_finite()) {
-            let value = self.growth_percent.to_string();
-            return Err(OutOfRange { key: "growth_percent", value, expected: "a number above 0" });
-        }
+        above("growth_percent", self.growth_percent, 0)?;
         percent("connections_percent", self.connections_percent)?;
         percent("rising_percent", self.rising_percent)?;
         at_least("min_subscriptions", self.min_subscriptions, 1)
@@ -99,8 +96,6 @@ impl Rule for SubscriptionGrowth {
         entity: EntityType::Server,
         group: Some("system"),
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "It follows the subscriptions of the server's own clients, added up from the list of connections, since the number \
              that servers report contains what routes brought and grows on every member; and growth of which one epoch brings \
@@ -127,6 +122,7 @@ impl Rule for SubscriptionGrowth {
         evidence_from: &[Endpoint::AccountStatz],
         scope: Scope::Server,
         partial: Partial::CannotFire,
+        ..Meta::PLAIN
     };
     // As the window passes on, growth that has ended sinks below the threshold once; a pause of an epoch is no end.
     const KEEP: u64 = 2;

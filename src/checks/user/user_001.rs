@@ -57,10 +57,7 @@ impl Rule for BearerUser {
         category: Category::Health,
         kind: Kind::Operational,
         entity: EntityType::User,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
         differs: Some(
             "From 2.11.17, 2.12.8 and 2.14.0 on servers leave bearer tokens out of their answers, so that there the absence \
              of the JWT, which everybody else of operator mode shows, stands for it.",
@@ -87,9 +84,9 @@ impl Rule for BearerUser {
             "Bring servers to a version that leaves bearer tokens out of monitoring: 2.11.17, 2.12.8, 2.14.0 or later.",
         ],
         needs: &[Endpoint::Connz],
-        evidence_from: &[],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // A token is one wherever its connections are.
     const DISTURBED: Disturbed = Disturbed::Never;

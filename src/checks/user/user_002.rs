@@ -86,11 +86,7 @@ impl Rule for ExcessiveUserConnections {
         category: Category::Saturation,
         kind: Kind::Operational,
         entity: EntityType::User,
-        group: None,
         since: "2.9",
-        aliases: &[],
-        docs_url: None,
-        differs: None,
         rule: "One user identity has more than 100 active connections, summed over all servers.",
         why: "NATS has no limit of connections per user, only one per account: a user that opens connection after \
               connection shuts out all other users of its account. It also holds a socket, buffers and 10 to 30 KB \
@@ -115,6 +111,7 @@ impl Rule for ExcessiveUserConnections {
         evidence_from: &[Endpoint::AccountStatz, Endpoint::Accountz],
         scope: Scope::System,
         partial: Partial::CanFire,
+        ..Meta::PLAIN
     };
     // The sum over all servers is the same wherever the connections are.
     const DISTURBED: Disturbed = Disturbed::Never;
