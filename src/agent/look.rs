@@ -92,7 +92,7 @@ impl Looker {
             needs.subscribe.retain(others);
         }
         let mut denied = (Vec::new(), Vec::new());
-        let mut servers = Vec::new();
+        let mut servers = BTreeMap::new();
         let account = match self_test(&connection, &needs).await {
             Ok(identity) => {
                 tracing::info!(account = identity.account, servers = identity.servers.len(), "connected");

@@ -106,7 +106,7 @@ impl Judgement {
     fn gap(&self, entity: &Entity) -> Option<&Gap> {
         self.gaps.iter().find(|gap| match self.meta.scope {
             Scope::System => true,
-            Scope::Cluster => gap.cluster == entity.cluster,
+            Scope::Cluster => gap.may_be_in(entity.cluster.as_ref()),
             Scope::Server => entity.server.as_ref() == Some(&gap.server),
         })
     }

@@ -304,10 +304,16 @@ fn has_gap(entry: &Entry, snapshot: &Snapshot, entity: &Entity) -> bool {
     let gaps = entry.meta.needs.iter().flat_map(|need| snapshot.coverage.gaps(*need));
     let mut gaps = gaps.filter(|gap| match entry.meta.scope {
         Scope::System => true,
-        Scope::Cluster => gap.cluster == entity.cluster,
+        Scope::Cluster => gap.cluster == entity.cluster || is_placeless(snapshot, &gap.server),
         Scope::Server => Some(&gap.server) == entity.server.as_ref(),
     });
     gaps.next().is_some()
+}
+
+/// Whether it is known by its name alone, so that it may be in any cluster.
+fn is_placeless(snapshot: &Snapshot, server: &Name) -> bool {
+    let mut missing = snapshot.coverage.missing.iter().filter(|missing| missing.name == *server);
+    missing.any(|missing| missing.cluster.is_none() && missing.last_epoch.is_none() && !missing.heartbeats)
 }
 
 fn same(a: &Entity, b: &Entity) -> bool {

@@ -2,7 +2,7 @@
 
 mod error;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,8 +44,17 @@ pub struct Identity {
     pub permissions: Option<Permissions>,
     /// How long the credentials are still valid, where they end.
     pub expires_in: Option<Duration>,
-    /// The names of the servers that answered.
-    pub servers: Vec<String>,
+    /// The servers that answered, by name.
+    pub servers: BTreeMap<String, Answered>,
+}
+
+/// A server that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// Its id.
+    pub id: String,
+    /// Its cluster.
+    pub cluster: Option<String>,
 }
 
 /// Tests a connection.
@@ -83,8 +92,12 @@ async fn examine(asked: &impl Ask, own: &OwnSide<'_>, needs: &Needs) -> Result<I
     let varz_answers = asked.ask(&varz_subject, Bytes::new(), one).await?;
     let varz: Option<Varz> = payloads(&varz_answers).find_map(data);
     let servers_answers = asked.ask(PING_STATSZ, Bytes::new(), wait).await?;
-    let servers: BTreeSet<String> =
-        payloads(&servers_answers).filter_map(parse::<Pong>).map(|pong| pong.server.name).collect();
+    let pongs = payloads(&servers_answers).filter_map(parse::<Pong>).map(|pong| pong.server);
+    let servers: BTreeMap<String, Answered> = pongs
+        .map(|ServerName { name, id, cluster }| {
+            (name, Answered { id, cluster: cluster.filter(|cluster| !cluster.is_empty()) })
+        })
+        .collect();
 
     let system_account = varz.and_then(|varz| varz.system_account).filter(|name| !name.is_empty());
     let account = user.as_ref().map(|user| user.account.clone()).filter(|name| !name.is_empty());
@@ -120,7 +133,7 @@ async fn examine(asked: &impl Ask, own: &OwnSide<'_>, needs: &Needs) -> Result<I
         expires_in: user.as_ref().and_then(UserInfo::expires_in),
         user: user.as_ref().map(|user| user.user.clone()).filter(|name| !name.is_empty()),
         permissions: user.map(|user| user.permissions.unwrap_or_default()),
-        servers: servers.into_iter().collect(),
+        servers,
     })
 }
 
@@ -199,6 +212,7 @@ struct Pong {
 struct ServerName {
     name: String,
     id: String,
+    cluster: Option<String>,
 }
 
 #[derive(Deserialize)]

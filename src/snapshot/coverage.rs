@@ -184,8 +184,17 @@ pub struct Gap {
     pub server: Name,
     /// Its cluster.
     pub cluster: Option<Name>,
+    /// Whether nothing but its name is known, so that it may be in any cluster.
+    pub anywhere: bool,
     /// One clause: `server n3 did not answer CONNZ`.
     pub reason: String,
+}
+
+impl Gap {
+    /// Whether the server may be in this cluster; none stands for a server without one.
+    pub fn may_be_in(&self, cluster: Option<&Name>) -> bool {
+        self.anywhere || self.cluster.as_ref() == cluster
+    }
 }
 
 /// Something that was asked and did not come whole, whether or not a check needs it.
@@ -276,7 +285,8 @@ impl Coverage {
                 Some(why) => why.clone(),
                 None => missing.reason(what),
             };
-            gaps.push(Gap { server: missing.name.clone(), cluster: missing.cluster.clone(), reason });
+            let (server, cluster) = (missing.name.clone(), missing.cluster.clone());
+            gaps.push(Gap { server, cluster, anywhere: missing.may_be_anywhere(), reason });
         }
         for (id, (name, cluster)) in &self.present {
             let reason = match (self.answer(endpoint, id), self.not_asked.get(&endpoint)) {
@@ -287,7 +297,7 @@ impl Coverage {
                 (None, Some(why)) => format!("{what} was not asked: {why}"),
                 (None, None) => format!("server {name} was not asked for {what}"),
             };
-            gaps.push(Gap { server: name.clone(), cluster: cluster.clone(), reason });
+            gaps.push(Gap { server: name.clone(), cluster: cluster.clone(), anywhere: false, reason });
         }
         gaps
     }

@@ -38,6 +38,11 @@ impl Missing {
         self.id.is_none() && self.name.starts_with("*/")
     }
 
+    /// Whether nothing but its name is known: a server without a cluster says so when it answers, or by its heartbeats.
+    pub fn may_be_anywhere(&self) -> bool {
+        self.cluster.is_none() && self.last_epoch.is_none() && !self.heartbeats
+    }
+
     /// One clause on why there is no answer to `what`: `server n3 did not answer VARZ`.
     pub fn reason(&self, what: &str) -> String {
         let name = &self.name;

@@ -11,6 +11,7 @@ pub(super) struct Blindness {
     lame_duck: bool,
     heartbeats: bool,
     never_answered: bool,
+    placeless: bool,
     named: bool,
     cluster: bool,
     denied: Vec<Denied>,
@@ -23,7 +24,7 @@ prop_compose! {
     pub(super) fn any_blindness()(
         silent_epochs in prop::sample::select(vec![0, 1, 2, 4, 5, u64::MAX]),
         (lame_duck, heartbeats, never_answered) in any::<(bool, bool, bool)>(),
-        (named, cluster, cut) in any::<(bool, bool, bool)>(),
+        (named, cluster, cut, placeless) in any::<(bool, bool, bool, bool)>(),
         denied in prop::collection::vec(
             (prop::sample::select(vec![
                 "$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.CONNZ", "$SYS.ACCOUNT.*.DISCONNECT",
@@ -34,7 +35,8 @@ prop_compose! {
         (skipped, overruns) in prop::sample::select(vec![(0, 0), (1, 1), (0, 2), (u64::MAX, u64::MAX)]),
     ) -> Blindness {
         Blindness {
-            silent_epochs, lame_duck, heartbeats, never_answered, named, cluster, denied, cut, skipped, overruns,
+            silent_epochs, lame_duck, heartbeats, never_answered, placeless, named, cluster, denied, cut, skipped,
+            overruns,
         }
     }
 }
@@ -49,6 +51,9 @@ impl Blindness {
             missing.heartbeats = self.heartbeats;
             if self.never_answered {
                 (missing.id, missing.last_epoch, missing.last_at) = (None, None, None);
+                if self.placeless {
+                    (missing.cluster, missing.heartbeats) = (None, false);
+                }
             }
             if self.named {
                 missing.named_by.clone_from(&by);

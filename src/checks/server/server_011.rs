@@ -274,8 +274,7 @@ fn side_by_side(context: &Context<'_>, cluster: &Name, warn_percent: f64) -> Clu
     let connections = servers.iter().fold(0u64, |sum, row| sum.saturating_add(row.connections));
     let most = servers.iter().try_fold(0u64, |sum, row| Some(sum.saturating_add(row.max_connections?)));
     let gaps = context.now.coverage.gaps(Endpoint::Varz);
-    let whole =
-        !gaps.iter().any(|gap| gap.cluster.as_ref() == Some(cluster)) && !ceilings.contains(&Ceiling::Untold);
+    let whole = !gaps.iter().any(|gap| gap.may_be_in(Some(cluster))) && !ceilings.contains(&Ceiling::Untold);
     let has_room = whole.then(|| most.is_none_or(|most| !reaches(connections, most, warn_percent)));
     ClusterView { servers, connections, max_connections: most, has_room }
 }

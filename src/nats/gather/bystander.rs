@@ -8,6 +8,7 @@ use super::events::EventReader;
 use super::roster::{Departures, Expected, Roster, ServerEvent};
 use crate::nats::connect::Connection;
 use crate::nats::inbox::{Inbox, InboxError};
+use crate::nats::selftest::Answered;
 use crate::snapshot::Leaving;
 use crate::text::{NAME_BYTES, Name, bounded};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,14 +43,18 @@ struct Servers {
 }
 
 impl Bystander {
-    /// Begins to listen. `servers` are the names of those that are known to be there.
+    /// Begins to listen. `servers` are those that are known to be there, by name.
     pub async fn start(
         connection: &Connection,
-        servers: &[String],
+        servers: &BTreeMap<String, Answered>,
         at: OffsetDateTime,
     ) -> Result<Self, InboxError> {
         let events = EventReader::start(connection).await?;
-        let seen = |name: &String| (bounded(name, NAME_BYTES), Seen { id: None, cluster: None, at });
+        let name = |name: &String| bounded(name, NAME_BYTES);
+        let seen = |(called, server): (&String, &Answered)| {
+            let cluster = server.cluster.as_ref().map(name);
+            (name(called), Seen { id: Some(name(&server.id)), cluster, at })
+        };
         let seen = servers.iter().take(MAX_SERVERS).map(seen).collect();
         Ok(Self { events, servers: Servers { seen, departures: Departures::default() } })
     }
