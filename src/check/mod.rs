@@ -19,8 +19,8 @@ pub use limit::{AccountLimit, LimitView};
 pub use meta::{Category, Disturbed, EntityType, Kind, Meta, Partial, Scope, Severity};
 pub use policy::{MOST_EPOCHS, Policies, Policy, PolicySetting};
 pub use thresholds::{
-    Match, OutOfRange, Override, SettingError, Settings, Thresholds, Validate, above, at_least, glob,
-    percent, seconds,
+    Match, NoThresholds, OutOfRange, Override, SettingError, Settings, Thresholds, Validate, above, at_least,
+    glob, no_shorter, percent, seconds,
 };
 pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
 
