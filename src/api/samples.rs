@@ -1,13 +1,9 @@
 //! A small world for the tests of the endpoints.
 
 use super::View;
-use crate::check::{Context, DeclaredLimits, Entity, Observed, Severity};
-use crate::checks::find;
+use crate::check::{Context, DeclaredLimits, Entity, Severity};
 use crate::config::CheckSettings;
-use crate::finding::{
-    AgentInfo, CheckCounts, EPOCH_TYPE, EpochSummary, FINDING_TYPE, Finding, FindingCounts, Scanned,
-    ServerCounts, Status, SummaryCost, fingerprint,
-};
+use crate::finding::{CheckCounts, EpochSummary, Finding, ServerCounts, samples};
 use crate::snapshot::build::{System, at};
 use crate::snapshot::{History, Snapshot};
 use serde_json::json;
@@ -79,65 +75,24 @@ impl World {
     }
 }
 
-fn agent() -> AgentInfo {
-    AgentInfo { id: "id".into(), name: "host".into(), version: "0.0.0".into() }
-}
-
 fn summary() -> EpochSummary {
     EpochSummary {
-        kind_of_message: EPOCH_TYPE,
-        epoch: 1_700_000_000,
-        started_at: at(0),
         duration_ms: 412,
-        complete: true,
         servers: ServerCounts { known: 2, responded: 2, missing: Vec::new() },
-        coverage: Vec::new(),
-        coverage_omitted: None,
         checks: CheckCounts { evaluated: 7, ..CheckCounts::default() },
-        silenced: Vec::new(),
-        silenced_omitted: None,
-        maintenance: Vec::new(),
-        maintenance_omitted: None,
-        config: None,
-        sink: None,
-        agents: None,
-        findings: FindingCounts::default(),
-        scanned: Scanned::default(),
-        cost: SummaryCost::default(),
-        notes: Vec::new(),
-        system: "test".into(),
-        agent: agent(),
+        ..samples::summary(1_700_000_000, at(0))
     }
 }
 
 fn finding(check: &str, severity: Severity, entity: Entity) -> Arc<Finding> {
-    let meta = find(check).unwrap().meta;
     Arc::new(Finding {
-        kind_of_message: FINDING_TYPE.into(),
-        fingerprint: fingerprint("test", meta.id, &entity),
-        status: Status::Firing,
-        check: meta.id.into(),
-        name: meta.name.into(),
         severity,
-        category: meta.category,
-        kind: meta.kind,
         summary: format!("{} is near its limit", entity.label()),
-        entity,
-        observed: Observed::count(9, 10, "connections"),
         evidence: json!({"users": "u".repeat(300), "unnamed": 3}),
-        remediation: vec!["Do this.".into()],
-        docs_url: None,
         epoch: 1_700_000_000,
         first_seen: at(-60),
         last_seen: at(0),
-        resolved_at: None,
         epochs: 2,
-        successor: None,
-        flaps: 0,
-        clear_epochs: 0,
-        held: None,
-        silenced: None,
-        system: "test".into(),
-        agent: agent(),
+        ..samples::finding(check, entity)
     })
 }

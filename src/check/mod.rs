@@ -8,6 +8,8 @@ mod evaluate;
 mod limit;
 mod meta;
 mod policy;
+#[cfg(test)]
+mod scripted;
 mod thresholds;
 mod verdict;
 
@@ -18,9 +20,11 @@ pub use evaluate::{Judgement, Standing, UnknownRow, evaluate};
 pub use limit::{AccountLimit, LimitView};
 pub use meta::{Category, Disturbed, EntityType, Kind, Meta, Partial, Scope, Severity};
 pub use policy::{MOST_EPOCHS, Policies, Policy, PolicySetting};
+#[cfg(test)]
+pub(crate) use scripted::Scripted;
 pub use thresholds::{
-    Match, OutOfRange, Override, SettingError, Settings, Thresholds, Validate, above, at_least, glob,
-    percent, seconds,
+    Match, NoThresholds, OutOfRange, Override, SettingError, Settings, Thresholds, Validate, above, at_least,
+    glob, no_shorter, percent, seconds,
 };
 pub use verdict::{Entity, Firing, Observed, Outcome, Verdict, count, percent_of, rounded};
 

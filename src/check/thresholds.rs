@@ -4,6 +4,7 @@ use super::{Entity, PolicySetting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// A threshold outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -17,10 +18,30 @@ pub struct OutOfRange {
     pub expected: &'static str,
 }
 
+impl OutOfRange {
+    /// Of a duration, which is told as the configuration writes it.
+    pub fn duration(key: &'static str, value: Duration, expected: &'static str) -> Self {
+        Self { key, value: humantime::format_duration(value).to_string(), expected }
+    }
+}
+
 /// Checks the ranges that the type cannot express.
 pub trait Validate {
     /// The first value that is out of range, if any.
     fn validate(&self) -> Result<(), OutOfRange>;
+}
+
+// Of a rule that looks at what is there or not. Its documentation is what the schema of such a rule says.
+/// It has no thresholds.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
+pub struct NoThresholds {}
+
+impl Validate for NoThresholds {
+    fn validate(&self) -> Result<(), OutOfRange> {
+        Ok(())
+    }
 }
 
 /// A percentage of a limit: over 0, at most 100.
@@ -58,12 +79,18 @@ pub fn above(key: &'static str, value: f64, least: u8) -> Result<(), OutOfRange>
 }
 
 /// A duration of at least one second: servers write times to the nanosecond, but an epoch is never shorter.
-pub fn seconds(key: &'static str, value: std::time::Duration) -> Result<(), OutOfRange> {
-    if value.as_secs() >= 1 {
-        return Ok(());
-    }
-    let value = humantime::format_duration(value).to_string();
-    Err(OutOfRange { key, value, expected: "at least 1s" })
+pub fn seconds(key: &'static str, value: Duration) -> Result<(), OutOfRange> {
+    no_shorter(key, value, Duration::from_secs(1), "at least 1s")
+}
+
+/// A duration of at least `least`, which `expected` says in words.
+pub fn no_shorter(
+    key: &'static str,
+    value: Duration,
+    least: Duration,
+    expected: &'static str,
+) -> Result<(), OutOfRange> {
+    if value >= least { Ok(()) } else { Err(OutOfRange::duration(key, value, expected)) }
 }
 
 /// Which entities an override is for: every pattern that is given must match; `*` stands for any characters.

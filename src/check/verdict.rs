@@ -1,6 +1,7 @@
 //! What a rule says about an entity.
 
 use super::{EntityType, Severity};
+use crate::snapshot::{Account, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,6 +79,11 @@ impl Entity {
         }
     }
 
+    /// An account that servers tell of.
+    pub fn of_account(account: &Account) -> Self {
+        Self::account(&account.id, account.name.as_ref())
+    }
+
     /// An account in one cluster of the system.
     pub fn account_in_cluster(id: &str, name: Option<&Name>, cluster: &Name) -> Self {
         Self {
@@ -95,6 +101,11 @@ impl Entity {
             cluster: cluster.cloned(),
             ..Self::bare(EntityType::Server, name.clone())
         }
+    }
+
+    /// A server that answered.
+    pub fn of_server(server: &Server) -> Self {
+        Self::server(&server.name, server.cluster.as_ref())
     }
 
     /// Servers of a cluster, whichever they are: what all of them show because of one.
@@ -149,27 +160,27 @@ impl Entity {
     /// The link of a leafnode, by the name of its server, to an account. The server that it is connected to is no part of
     /// its identity: it may be another one after every reconnect.
     pub fn leafnode(account: &str, account_name: Option<&Name>, leaf: &Name) -> Self {
-        Self::of_account(EntityType::Leafnode, account, account_name, leaf)
+        Self::in_account(EntityType::Leafnode, account, account_name, leaf)
     }
 
     /// A service of an account.
     pub fn service(account: &str, account_name: Option<&Name>, service: &Name) -> Self {
-        Self::of_account(EntityType::Service, account, account_name, service)
+        Self::in_account(EntityType::Service, account, account_name, service)
     }
 
     /// What an account imports; `id` tells it from its other imports.
     pub fn import(account: &str, account_name: Option<&Name>, id: &Name) -> Self {
-        Self::of_account(EntityType::Import, account, account_name, id)
+        Self::in_account(EntityType::Import, account, account_name, id)
     }
 
     /// What an account exports; `id` tells it from its other exports.
     pub fn export(account: &str, account_name: Option<&Name>, id: &Name) -> Self {
-        Self::of_account(EntityType::Export, account, account_name, id)
+        Self::in_account(EntityType::Export, account, account_name, id)
     }
 
     /// Connections of an account that have something in common other than their user.
     pub fn connections_by(account: &str, account_name: Option<&Name>, what: &Name) -> Self {
-        Self::of_account(EntityType::Connection, account, account_name, what)
+        Self::in_account(EntityType::Connection, account, account_name, what)
     }
 
     /// Connections that never got as far as an account, and have something in common.
@@ -177,7 +188,7 @@ impl Entity {
         Self { name: Some(what.clone()), ..Self::bare(EntityType::Connection, what.clone()) }
     }
 
-    fn of_account(kind: EntityType, account: &str, account_name: Option<&Name>, id: &Name) -> Self {
+    fn in_account(kind: EntityType, account: &str, account_name: Option<&Name>, id: &Name) -> Self {
         Self {
             name: Some(id.clone()),
             account: Some(Name::from(account)),
@@ -242,6 +253,13 @@ impl Observed {
             scope: None,
             value_on_fullest_server: None,
         }
+    }
+
+    /// The same, as a share of a whole.
+    #[must_use]
+    pub fn part_of(self, whole: u64) -> Self {
+        let percent = self.value.as_u64().and_then(|value| percent_of(value, whole));
+        Self { percent, ..self }
     }
 
     /// A count judged by its percentage of a limit. Of a limit of 0 there is no percentage.

@@ -5,8 +5,8 @@ pub(super) mod since;
 
 use crate::check::percent_of;
 use crate::snapshot::{
-    AccountFold, Counted, Endpoint, Gap, Server, Snapshot, SubscriptionShape, TopConnection, TopCounter,
-    Trend, UserFold,
+    AccountFold, Counted, Endpoint, Server, Snapshot, SubscriptionShape, TopConnection, TopCounter, Trend,
+    UserFold,
 };
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -45,6 +45,28 @@ impl TopList {
         let first = self.top.first()?;
         Some((&first.name, percent_of(first.count, whole)?))
     }
+}
+
+/// The names that are counted most often, at most 5 of them.
+pub(super) fn most_frequent(counts: impl Iterator<Item = (Name, u64)>) -> Vec<Counted> {
+    let mut counts: Vec<Counted> = counts.map(|(name, count)| Counted { name, count }).collect();
+    counts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
+    counts.truncate(TOP);
+    counts
+}
+
+/// The first of these names in their order, at most 5, and how many they are.
+pub(super) fn first_names(names: impl IntoIterator<Item = Name>) -> (Vec<Name>, u64) {
+    let mut names: Vec<Name> = names.into_iter().collect();
+    let count = names.len() as u64;
+    names.sort();
+    names.truncate(TOP);
+    (names, count)
+}
+
+/// The name of a client behind what tells its connection; nothing where it has none.
+pub(super) fn in_brackets(name: Option<&Name>) -> String {
+    name.map_or_else(String::new, |name| format!(" (`{name}`)"))
 }
 
 /// One server's part of a count.
@@ -143,18 +165,17 @@ impl SubscribersOn {
         let Some(fold) = &server.fold else {
             return Self::default();
         };
-        let label = |id: &Name| {
-            let account = snapshot.accounts.get(id);
-            account.and_then(|account| account.name.clone()).unwrap_or_else(|| id.clone())
-        };
         let mut accounts = fold.accounts_by_subscriptions.clone();
         for row in &mut accounts {
-            row.name = label(&row.name);
+            row.name = snapshot.account_label(&row.name);
         }
         let nothing = AccountFold::default();
         let rows = fold.top_subscriptions.iter().map(|(id, top)| {
             let fold = snapshot.accounts.get(id).map_or(&nothing, |account| &account.fold);
-            AccountConnectionRow { account: label(id), connection: ConnectionRow::of(snapshot, fold, top) }
+            AccountConnectionRow {
+                account: snapshot.account_label(id),
+                connection: ConnectionRow::of(snapshot, fold, top),
+            }
         });
         Self { accounts, connections: rows.collect() }
     }
@@ -163,7 +184,7 @@ impl SubscribersOn {
     pub(super) fn begin(&self) -> Option<String> {
         let AccountConnectionRow { account, connection } = self.connections.first()?;
         let ConnectionRow { server, cid, name, user, subscriptions } = connection;
-        let name = name.as_ref().map_or_else(String::new, |name| format!(" (`{name}`)"));
+        let name = in_brackets(name.as_ref());
         Some(format!(
             "Begin with connection {cid} of user {user} in account {account} on server {server}{name}, which has \
              {subscriptions} subscriptions."
@@ -196,10 +217,7 @@ impl Subjects {
                 *sum = sum.saturating_add(token.count);
             }
         }
-        let mut first_tokens: Vec<_> =
-            tokens.into_iter().map(|(name, count)| Counted { name: name.clone(), count }).collect();
-        first_tokens.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-        first_tokens.truncate(TOP);
+        let first_tokens = most_frequent(tokens.into_iter().map(|(name, count)| (name.clone(), count)));
         Some(Self { listed, inbox, inbox_percent: percent_of(inbox, listed)?, first_tokens })
     }
 }
@@ -231,9 +249,7 @@ impl OnServer {
         let (top, distinct) = (fold.accounts.clone(), fold.distinct_accounts);
         let mut accounts = TopList { top, distinct, exact: true };
         for row in &mut accounts.top {
-            if let Some(name) = snapshot.accounts.get(&row.name).and_then(|account| account.name.as_ref()) {
-                row.name = name.clone();
-            }
+            row.name = snapshot.account_label(&row.name);
         }
         Self { accounts, client_names: TopList::of(&fold.names), addresses: TopList::of(&fold.addresses) }
     }
@@ -241,16 +257,18 @@ impl OnServer {
 
 /// What the sweep over connections did not bring, so that evidence drawn from it is a lower bound.
 pub(super) fn sweep_gaps(snapshot: &Snapshot) -> Vec<String> {
-    gaps_where(snapshot, |_| true)
+    gaps(snapshot, Endpoint::Connz, None)
 }
 
 /// The same for evidence that is drawn from the connections of one server alone.
 pub(super) fn sweep_gaps_at(snapshot: &Snapshot, server: &Name) -> Vec<String> {
-    gaps_where(snapshot, |gap| gap.server == *server)
+    gaps(snapshot, Endpoint::Connz, Some(server))
 }
 
-fn gaps_where(snapshot: &Snapshot, wanted: impl Fn(&Gap) -> bool) -> Vec<String> {
-    let gaps = snapshot.coverage.gaps(Endpoint::Connz).into_iter().filter(wanted);
+/// What was not told of a request, by all servers or by one; at most 5 reasons.
+fn gaps(snapshot: &Snapshot, endpoint: Endpoint, server: Option<&Name>) -> Vec<String> {
+    let gaps = snapshot.coverage.gaps(endpoint).into_iter();
+    let gaps = gaps.filter(|gap| server.is_none_or(|server| gap.server == *server));
     let mut reasons: Vec<String> = gaps.map(|gap| gap.reason).collect();
     // A sweep that was not made at all has one reason for all servers.
     reasons.dedup();

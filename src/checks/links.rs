@@ -1,8 +1,8 @@
 //! What the checks of routes, gateways and leafnodes have in common.
 
 use super::evidence::TOP;
-use crate::check::{Entity, Observed, OutOfRange, Verdict, rounded};
-use crate::snapshot::{Leaf, Missing, Server, Snapshot};
+use crate::check::{Entity, Observed, OutOfRange, Verdict, no_shorter, rounded};
+use crate::snapshot::{Gateway, Leaf, Missing, Route, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,11 +11,7 @@ use std::time::Duration;
 
 /// A round trip of at least a tenth of a millisecond: less would name every link.
 pub(super) fn round_trip(key: &'static str, value: Duration) -> Result<(), OutOfRange> {
-    if value >= Duration::from_micros(100) {
-        return Ok(());
-    }
-    let value = humantime::format_duration(value).to_string();
-    Err(OutOfRange { key, value, expected: "at least 100us" })
+    no_shorter(key, value, Duration::from_micros(100), "at least 100us")
 }
 
 /// A duration in milliseconds, to three decimals.
@@ -51,6 +47,46 @@ pub(super) fn name_of(snapshot: &Snapshot, id: &Name, told: Option<&Name>) -> Op
     own.or_else(|| told.cloned()).or_else(|| missing(snapshot, id, None).map(|missing| missing.name.clone()))
 }
 
+/// Every route that servers tell of, by the name of its other end; those of which nobody knows that name are left out.
+pub(super) fn routes(snapshot: &Snapshot) -> impl Iterator<Item = RouteOf<'_>> {
+    let told = snapshot.servers.values().filter_map(|server| Some((server, server.routes.as_deref()?)));
+    let all = told.flat_map(|(server, beside)| beside.iter().map(move |route| (server, beside, route)));
+    all.filter_map(|(server, beside, route)| {
+        let peer = name_of(snapshot, &route.peer, route.peer_name.as_ref())?;
+        let entity = Entity::route(&server.name, server.cluster.as_ref(), &peer);
+        Some(RouteOf { server, route, beside, peer, entity })
+    })
+}
+
+/// A route, as the server at one end tells of it.
+pub(super) struct RouteOf<'a> {
+    pub(super) server: &'a Server,
+    pub(super) route: &'a Route,
+    /// All routes of the server, this one included.
+    pub(super) beside: &'a [Route],
+    /// What people call the server at the other end.
+    pub(super) peer: Name,
+    pub(super) entity: Entity,
+}
+
+/// Every outbound gateway that servers tell of.
+pub(super) fn gateways(snapshot: &Snapshot) -> impl Iterator<Item = GatewayOf<'_>> {
+    let told = snapshot.servers.values().filter_map(|server| Some((server, server.gateways.as_ref()?)));
+    let all = told.flat_map(|(server, own)| own.outbound.iter().map(move |outbound| (server, outbound)));
+    all.map(|(server, (remote, gateway))| {
+        let entity = Entity::gateway(&server.name, server.cluster.as_ref(), remote);
+        GatewayOf { server, remote, gateway, entity }
+    })
+}
+
+/// The outbound gateway of a server to a cluster.
+pub(super) struct GatewayOf<'a> {
+    pub(super) server: &'a Server,
+    pub(super) remote: &'a Name,
+    pub(super) gateway: &'a Gateway,
+    pub(super) entity: Entity,
+}
+
 /// A leafnode of an account, with all connections that the servers of the system list for it.
 pub(super) struct Leafnode<'a> {
     /// The account at the end that tells of it.
@@ -71,16 +107,7 @@ pub(super) struct Connection<'a> {
 impl Leafnode<'_> {
     /// What a finding about it is about.
     pub(super) fn entity(&self, snapshot: &Snapshot) -> Entity {
-        Entity::leafnode(&self.account, self.account_name(snapshot), &self.label)
-    }
-
-    fn account_name<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Name> {
-        snapshot.accounts.get(&self.account).and_then(|account| account.name.as_ref())
-    }
-
-    /// What people call its account.
-    pub(super) fn account_label(&self, snapshot: &Snapshot) -> Name {
-        self.account_name(snapshot).unwrap_or(&self.account).clone()
+        Entity::leafnode(&self.account, snapshot.account_name(&self.account), &self.label)
     }
 }
 

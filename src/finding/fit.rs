@@ -93,11 +93,9 @@ fn halve<T>(rows: &mut Vec<T>, omitted: &mut Option<u64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Entity, Observed, Severity, UnknownRow};
-    use crate::checks::find;
+    use crate::check::{Entity, UnknownRow};
     use crate::finding::{
-        AgentInfo, AnswerKind, CoverageRow, EPOCH_TYPE, FINDING_TYPE, FindingCounts, MaintenanceRow, Scanned,
-        ServerCounts, SilencedRow, Status, SummaryCost, fingerprint,
+        AnswerKind, CoverageRow, MaintenanceRow, ServerCounts, SilencedRow, fingerprint, samples,
     };
     use crate::snapshot::Leaving;
     use proptest::prelude::*;
@@ -105,41 +103,11 @@ mod tests {
     use std::collections::BTreeSet;
     use time::OffsetDateTime;
 
-    fn agent() -> AgentInfo {
-        AgentInfo { id: "1".into(), name: "host".into(), version: "0".into() }
-    }
-
     fn finding(evidence: Value) -> Finding {
-        let meta = find("ACCOUNTS_001").unwrap().meta;
-        let entity = Entity::account("APP", None);
-        let at = OffsetDateTime::from_unix_timestamp(1_700_000_000).unwrap();
         Finding {
-            kind_of_message: FINDING_TYPE.into(),
-            fingerprint: fingerprint("test", meta.id, &entity),
-            status: Status::Firing,
-            check: meta.id.into(),
-            name: meta.name.into(),
-            severity: Severity::Warning,
-            category: meta.category,
-            kind: meta.kind,
-            entity,
-            summary: "account APP uses 9 of 10 connections (90.0 %)".into(),
-            observed: Observed::count(9, 90, "connections"),
             evidence,
             remediation: vec!["Do this.".into(), "Then that.".into()],
-            docs_url: None,
-            epoch: 1_700_000_000,
-            first_seen: at,
-            last_seen: at,
-            resolved_at: None,
-            epochs: 1,
-            successor: None,
-            flaps: 0,
-            clear_epochs: 0,
-            held: None,
-            silenced: None,
-            system: "test".into(),
-            agent: agent(),
+            ..samples::finding("ACCOUNTS_001", Entity::account("APP", None))
         }
     }
 
@@ -253,10 +221,6 @@ mod tests {
             held: 0,
         };
         let summary = EpochSummary {
-            kind_of_message: EPOCH_TYPE,
-            epoch: 1,
-            started_at: OffsetDateTime::UNIX_EPOCH,
-            duration_ms: 1,
             complete: false,
             servers: ServerCounts {
                 known: 90,
@@ -266,19 +230,11 @@ mod tests {
             coverage: (0..50).map(short).collect(),
             coverage_omitted: Some(7),
             checks: CheckCounts { unknown: (0..100).map(row).collect(), ..CheckCounts::default() },
-            findings: FindingCounts::default(),
             silenced: (0..20).map(silenced).collect(),
-            silenced_omitted: None,
             maintenance: (0..20).map(maintained).collect(),
             maintenance_omitted: Some(1),
-            scanned: Scanned::default(),
-            cost: SummaryCost::default(),
-            agents: None,
-            sink: None,
             notes: vec!["note".into()],
-            config: None,
-            system: "test".into(),
-            agent: agent(),
+            ..samples::summary(1, OffsetDateTime::UNIX_EPOCH)
         };
         let cut = |limit| -> Value { serde_json::from_slice(&fit(&summary, limit).unwrap()).unwrap() };
         let whole = cut(1_000_000);

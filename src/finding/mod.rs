@@ -8,6 +8,8 @@ mod maintenance;
 mod mirror;
 mod outbox;
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod script;
 mod silence;
 mod step;

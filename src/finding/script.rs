@@ -1,16 +1,12 @@
 //! Epochs by a script, for the tests of a finding's life.
 
-use super::{
-    AgentInfo, CheckCounts, EPOCH_TYPE, EpochSummary, FindingCounts, Ledger, Moment, Origin, Said, Scanned,
-    ServerCounts, SummaryCost, Terms, step,
-};
+use super::{AgentInfo, EpochSummary, Ledger, Moment, Origin, Said, Terms, samples, step};
 use crate::check::{
-    Context, Entity, FoldsBy, Judge, Judgement, Observed, PolicySetting, Settings, Severity, Verdict,
-    evaluate,
+    Context, Entity, Judgement, Observed, PolicySetting, Scripted, Settings, Severity, Verdict, evaluate,
 };
 use crate::checks::find;
 use crate::snapshot::build::System;
-use crate::snapshot::{Endpoint, FollowUp, History, LookBack};
+use crate::snapshot::{Endpoint, History};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,26 +34,6 @@ pub(crate) enum Sees {
     Nothing,
     /// The check is not enabled.
     Disabled,
-}
-
-struct Script(Vec<Verdict>);
-
-impl Judge for Script {
-    fn follow_ups(&self, _: &Context<'_>) -> Vec<FollowUp> {
-        Vec::new()
-    }
-    fn judge(&self, _: &Context<'_>) -> Vec<Verdict> {
-        self.0.clone()
-    }
-    fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
-        serde_json::Map::new()
-    }
-    fn folds_by(&self, _: &dyn Fn() -> Entity) -> FoldsBy {
-        FoldsBy::default()
-    }
-    fn looks_back(&self) -> LookBack {
-        LookBack::default()
-    }
 }
 
 pub(crate) fn entity(user: &str) -> Entity {
@@ -93,7 +69,7 @@ pub(crate) fn judged(says: &[Says], sees: Sees, policy: &PolicySetting) -> Vec<J
     let context = Context { now: &now, previous: None, history: &history, declared: &declared };
     let entry = find(CHECK).unwrap();
     let settings = Settings { policy: policy.clone(), ..Settings::default() };
-    vec![evaluate(entry, &Script(verdicts), &Arc::new(entry.policies(&settings)), &context)]
+    vec![evaluate(entry, &Scripted(verdicts), &Arc::new(entry.policies(&settings)), &context)]
 }
 
 pub(crate) fn origin(agent: &str) -> Origin {
@@ -126,30 +102,7 @@ pub(crate) fn told(epochs: &[[Says; 3]]) -> Vec<Vec<Said>> {
 
 /// The summary of an epoch, which says nothing.
 pub(crate) fn summary(epoch: u64) -> Arc<EpochSummary> {
-    Arc::new(EpochSummary {
-        kind_of_message: EPOCH_TYPE,
-        epoch,
-        started_at: moment(epoch).at,
-        duration_ms: 0,
-        complete: true,
-        servers: ServerCounts::default(),
-        coverage: Vec::new(),
-        coverage_omitted: None,
-        checks: CheckCounts::default(),
-        findings: FindingCounts::default(),
-        silenced: Vec::new(),
-        silenced_omitted: None,
-        maintenance: Vec::new(),
-        maintenance_omitted: None,
-        config: None,
-        scanned: Scanned::default(),
-        cost: SummaryCost::default(),
-        agents: None,
-        sink: None,
-        notes: Vec::new(),
-        system: "test".into(),
-        agent: origin("1").agent,
-    })
+    Arc::new(EpochSummary { agent: origin("1").agent, ..samples::summary(epoch, moment(epoch).at) })
 }
 
 /// Any words of an epoch about a user.

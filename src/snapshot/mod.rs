@@ -204,6 +204,32 @@ impl Snapshot {
         clusters
     }
 
+    /// The servers of a cluster.
+    pub fn members(&self, cluster: &Name) -> impl Iterator<Item = &Server> {
+        self.servers.values().filter(move |server| server.cluster.as_ref() == Some(cluster))
+    }
+
+    /// The other servers of a server's cluster; there are none where it has no cluster.
+    pub fn beside<'a>(&'a self, server: &'a Server) -> impl Iterator<Item = &'a Server> + Clone {
+        let of_cluster = |other: &&Server| server.cluster.is_some() && other.cluster == server.cluster;
+        self.servers.values().filter(of_cluster).filter(|other| other.id != server.id)
+    }
+
+    /// A server, and with it the others of its cluster.
+    pub fn cluster_of<'a>(&'a self, server: &'a Server) -> impl Iterator<Item = &'a Server> + Clone {
+        std::iter::once(server).chain(self.beside(server))
+    }
+
+    /// The name that people know an account by, where it has one.
+    pub fn account_name(&self, id: &Name) -> Option<&Name> {
+        self.accounts.get(id)?.name.as_ref()
+    }
+
+    /// What people call an account: its name, or else its id.
+    pub fn account_label(&self, id: &Name) -> Name {
+        self.account_name(id).unwrap_or(id).clone()
+    }
+
     /// The name of a server by its id; the id itself for one that is gone.
     pub fn server_name(&self, id: &Name) -> Name {
         self.servers.get(id).map_or_else(|| id.clone(), |server| server.name.clone())

@@ -4,33 +4,22 @@ use serde_json::json;
 
 use crate::SOON;
 use crate::proxy::Proxy;
-use crate::support::{Builder, Cluster, Findings, Message};
+use crate::support::{Builder, Cluster, Findings, Message, only_routes};
 use crate::team::{Team, planted};
 
-/// n1 on one side, n2 and n3 on the other, and the routes between the sides through these proxies. Servers tell each other's
-/// addresses, so every server has a route password of its own: one that was only told of another one is refused.
+/// n1 on one side, n2 and n3 on the other, and the routes between the sides through these proxies.
 fn sides(builder: Builder, proxies: &[Proxy; 2]) -> Builder {
     let proxies = proxies.clone();
     builder.edit(move |server, conf| {
-        let cluster = conf.cluster.take().unwrap();
-        proxies[0].aim(cluster.routes[1]);
-        proxies[1].aim(cluster.routes[2]);
-        let routes = match server {
-            0 => vec![(1, proxies[0].port()), (2, proxies[1].port())],
-            1 => vec![(2, cluster.routes[2])],
-            _ => Vec::new(),
-        };
-        let urls: Vec<String> = routes
-            .into_iter()
-            .map(|(number, port)| format!("\"nats://route{number}:pw{number}@127.0.0.1:{port}\""))
-            .collect();
-        conf.extra += &format!(
-            "cluster {{\n  name: \"{}\"\n  listen: \"127.0.0.1:{}\"\n  authorization {{ user: route{server}, password: \
-             pw{server}, timeout: 10 }}\n  routes: [{}]\n}}\n",
-            cluster.name,
-            cluster.port,
-            urls.join(", ")
-        );
+        only_routes(server, conf, |ports| {
+            proxies[0].aim(ports[1]);
+            proxies[1].aim(ports[2]);
+            match server {
+                0 => vec![(1, proxies[0].port()), (2, proxies[1].port())],
+                1 => vec![(2, ports[2])],
+                _ => Vec::new(),
+            }
+        });
     })
 }
 

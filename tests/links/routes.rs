@@ -1,31 +1,11 @@
 //! Routes: SERVER_010, CLUSTER_005, OPT_SYS_005.
-//!
-//! Servers tell each other's addresses, and would connect around any obstacle. So every server has a route password of its
-//! own here: a server that was only told of another one offers its own password, and is refused.
 
 use crate::proxy::Proxy;
 use crate::support::watched::{SOON, Watched};
-use crate::support::{Account, Agent, Cluster, Findings};
+use crate::support::{Account, Agent, Cluster, Findings, only_routes};
 use crate::{PINGS, ended, found, is_about};
-use insights_agent::demo::topology::ServerConf;
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// Routes of a server to others: their number, and the port by which they are reached.
-fn routes(server: usize, conf: &mut ServerConf, others: impl Fn(&[u16]) -> Vec<(usize, u16)>) {
-    let cluster = conf.cluster.take().unwrap();
-    let urls: Vec<String> = others(&cluster.routes)
-        .into_iter()
-        .map(|(number, port)| format!("\"nats://route{number}:pw{number}@127.0.0.1:{port}\""))
-        .collect();
-    conf.extra += &format!(
-        "cluster {{\n  name: \"{}\"\n  listen: \"127.0.0.1:{}\"\n  authorization {{ user: route{server}, password: \
-         pw{server}, timeout: 10 }}\n  routes: [{}]\n}}\n",
-        cluster.name,
-        cluster.port,
-        urls.join(", ")
-    );
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_that_is_slow_and_then_cut_is_found_at_both_ends_and_ends() {
@@ -34,7 +14,7 @@ async fn a_route_that_is_slow_and_then_cut_is_found_at_both_ends_and_ends() {
     let cluster = Cluster::config(3)
         .extra(PINGS)
         .edit(move |server, conf| {
-            routes(server, conf, |ports| match server {
+            only_routes(server, conf, |ports| match server {
                 0 => Vec::new(),
                 1 => {
                     through.aim(ports[2]);
@@ -97,7 +77,7 @@ async fn a_star_is_seen_from_a_spoke() {
     // n1 is the middle; the agent is at n2, whose requests do not reach n3.
     let cluster = Cluster::config(3)
         .edit(|server, conf| {
-            routes(server, conf, |ports| if server == 0 { Vec::new() } else { vec![(0, ports[0])] });
+            only_routes(server, conf, |ports| if server == 0 { Vec::new() } else { vec![(0, ports[0])] });
         })
         .peers(1, 1)
         .peers(2, 1)

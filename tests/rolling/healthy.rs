@@ -5,18 +5,8 @@ use crate::support::{Account, Cluster, is_too_old, limits, server_of_version};
 use crate::traffic;
 use std::time::Duration;
 
-/// Two clusters of three and two servers with a leafnode, JetStream and clients; more epochs than any check needs before it
-/// says something.
 async fn super_cluster(version: &str) {
-    let app = Account::new("APP").limits(limits()).user("a").user("leaf").jetstream();
-    let cluster = Cluster::config(3)
-        .second_cluster(2)
-        .jetstream()
-        .account(app)
-        .leaf("APP/leaf")
-        .binary(&server_of_version(version))
-        .start()
-        .await;
+    let cluster = crate::super_cluster(version).await;
     let _traffic = traffic::start(&cluster, &[0, 1, 2, 3, 4], "APP/a", 3).await;
     is_silent(&cluster, version).await;
 }
@@ -29,6 +19,7 @@ async fn operator_cluster(version: &str) {
     is_silent(&cluster, version).await;
 }
 
+/// For more epochs than any check needs before it says something.
 async fn is_silent(cluster: &Cluster, version: &str) {
     // Declared, because no server tells the limits of accounts in configuration files.
     let declared = "[accounts.APP]\nmax_connections = 1000\nmax_subscriptions = 1000\nmax_leafnodes = 10\n\

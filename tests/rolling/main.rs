@@ -10,7 +10,14 @@ mod support;
 mod traffic;
 
 use std::collections::BTreeMap;
-use support::Message;
+use support::{Account, Cluster, Message, limits, server_of_version};
+
+/// Two clusters of three and two servers with a leafnode, JetStream and the user `APP/a`.
+async fn super_cluster(version: &str) -> Cluster {
+    let app = Account::new("APP").limits(limits()).user("a").user("leaf").jetstream();
+    let cluster = Cluster::config(3).second_cluster(2).jetstream().account(app).leaf("APP/leaf");
+    cluster.binary(&server_of_version(version)).start().await
+}
 
 /// Round trips on the loopback take 0.2 ms, but a server that shares two processors with ten others has been seen to measure
 /// 111 ms at a login, and shows it for an hour. That is true, and is not the system's health.

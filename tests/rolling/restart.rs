@@ -123,14 +123,5 @@ async fn a_cluster_that_is_restarted_and_upgraded_as_lame_ducks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_super_cluster_with_a_leafnode_that_is_restarted_and_upgraded() {
-    let app = Account::new("APP").limits(limits()).user("a").user("leaf").jetstream();
-    let cluster = Cluster::config(3)
-        .second_cluster(2)
-        .jetstream()
-        .account(app)
-        .leaf("APP/leaf")
-        .binary(&server_of_version(OLD))
-        .start()
-        .await;
-    stays_quiet(cluster, &[0, 1, 2, 3, 4], Leave::Terminate).await;
+    stays_quiet(crate::super_cluster(OLD).await, &[0, 1, 2, 3, 4], Leave::Terminate).await;
 }

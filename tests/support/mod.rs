@@ -54,6 +54,7 @@ mod findings;
 mod formation;
 mod identities;
 mod raw;
+mod routes;
 pub mod watched;
 
 use std::path::PathBuf;
@@ -66,6 +67,7 @@ pub use findings::{Findings, Message};
 pub use formation::routes_needed;
 pub use insights_agent::demo::identity::AccountLimits;
 pub use raw::{Raw, flood};
+pub use routes::only_routes;
 
 /// Whether a version of nats-server does not tell what a check needs, so that it says unknown there.
 pub fn is_too_old(version: &str, check: &str) -> bool {

@@ -1,31 +1,11 @@
 //! What is not named holds, and is told once.
 
-use super::super::{FoldsBy, Observed, PolicySetting, Settings};
+use super::super::{Observed, PolicySetting, Scripted, Settings};
 use super::*;
 use crate::checks::find;
+use crate::snapshot::History;
 use crate::snapshot::build::System;
-use crate::snapshot::{FollowUp, History, LookBack};
 use std::collections::BTreeMap;
-
-struct Says(Vec<Verdict>);
-
-impl Judge for Says {
-    fn follow_ups(&self, _: &Context<'_>) -> Vec<FollowUp> {
-        Vec::new()
-    }
-    fn judge(&self, _: &Context<'_>) -> Vec<Verdict> {
-        self.0.clone()
-    }
-    fn thresholds(&self) -> serde_json::Map<String, serde_json::Value> {
-        serde_json::Map::new()
-    }
-    fn folds_by(&self, _: &dyn Fn() -> Entity) -> FoldsBy {
-        FoldsBy::default()
-    }
-    fn looks_back(&self) -> LookBack {
-        LookBack::default()
-    }
-}
 
 fn user(name: &str) -> Entity {
     Entity::user("APP", None, name, None)
@@ -41,7 +21,7 @@ fn judged(most: usize, says: Vec<Verdict>, policy: &PolicySetting) -> Judgement 
     let (now, history, declared) = (System::of(1).done(), History::default(), BTreeMap::new());
     let context = Context { now: &now, previous: None, history: &history, declared: &declared };
     let settings = Settings { policy: policy.clone(), ..Settings::default() };
-    evaluate(&entry, &Says(says), &Arc::new(entry.policies(&settings)), &context)
+    evaluate(&entry, &Scripted(says), &Arc::new(entry.policies(&settings)), &context)
 }
 
 fn plain(most: usize, says: Vec<Verdict>) -> Judgement {

@@ -5,6 +5,7 @@ use crate::check::{
     Observed, OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent,
     percent_of,
 };
+use crate::checks::evidence::since::per_minute;
 use crate::checks::evidence::{
     DOMINANT, Growth, LIKELY, ServerShare, Silent, TopList, by_server, raised, sweep_gaps, top_users,
 };
@@ -159,7 +160,7 @@ fn judge_account(
     account: &Account,
     events: EventsSeen,
 ) -> Option<Verdict> {
-    let entity = Entity::account(&account.id, account.name.as_ref());
+    let entity = Entity::of_account(account);
     let warn_percent = thresholds.of(&entity).warn_percent;
     let clients = context.limit(account, AccountLimit::Connections);
     let leafs = context.limit(account, AccountLimit::Leafnodes);
@@ -272,7 +273,6 @@ fn evidence(
 }
 
 fn churn(context: &Context<'_>, account: &Account, events_seen: bool) -> Option<Churn> {
-    let seconds = context.seconds_since_previous()?;
     let before = context.previous?.accounts.get(&account.id)?.connections();
     let net = difference(account.connections(), before);
     let closed = events_seen.then_some(account.events.closed);
@@ -280,7 +280,7 @@ fn churn(context: &Context<'_>, account: &Account, events_seen: bool) -> Option<
     // what was opened is told by what was closed, and by the starts of what is still open.
     let by_balance = u64::try_from(net.saturating_add_unsigned(closed.unwrap_or(0))).unwrap_or(0);
     let opened = by_balance.max(account.fold.opened);
-    Some(Churn { opened, closed, net, opened_per_minute: (opened as f64 * 600.0 / seconds).round() / 10.0 })
+    Some(Churn { opened, closed, net, opened_per_minute: per_minute(context, opened)? })
 }
 
 fn trend(context: &Context<'_>, account: &Account) -> Option<Trend> {

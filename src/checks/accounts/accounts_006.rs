@@ -5,7 +5,7 @@ use crate::check::{
     Observed, OutOfRange, Partial, Rule, Scope, Severity, Thresholds, Validate, Verdict, count, percent,
     percent_of,
 };
-use crate::checks::evidence::{ConnectionRow, DOMINANT, Subjects, raised, sweep_gaps};
+use crate::checks::evidence::{ConnectionRow, DOMINANT, Subjects, in_brackets, raised, sweep_gaps};
 use crate::snapshot::{
     Account, Endpoint, FollowUp, Sample, SubscriptionShape, TopConnection, Trend, share_of,
 };
@@ -165,7 +165,7 @@ impl Rule for SubscriptionLimit {
 
     fn follow_ups(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<FollowUp> {
         let firing = context.now.accounts.values().filter(|account| {
-            let warn_percent = thresholds.of(&entity(account)).warn_percent;
+            let warn_percent = thresholds.of(&Entity::of_account(account)).warn_percent;
             Measured::of(context, account).fires(warn_percent)
         });
         firing.map(|account| FollowUp::TopSubscriptions { account: account.id.clone() }).collect()
@@ -176,10 +176,6 @@ impl Rule for SubscriptionLimit {
         let accounts = context.now.accounts.values();
         accounts.filter_map(|account| judge_account(context, thresholds, account, events)).collect()
     }
-}
-
-fn entity(account: &Account) -> Entity {
-    Entity::account(&account.id, account.name.as_ref())
 }
 
 /// A number of subscriptions against a limit.
@@ -259,7 +255,7 @@ fn judge_account(
     account: &Account,
     events: EventsSeen,
 ) -> Option<Verdict> {
-    let entity = entity(account);
+    let entity = Entity::of_account(account);
     let warn_percent = thresholds.of(&entity).warn_percent;
     let measured = Measured::of(context, account);
     if !measured.fires(warn_percent) {
@@ -416,7 +412,7 @@ fn remediation(account: &Account, evidence: &Evidence, observed: &Observed) -> V
         }
     }
     if let Some(top) = evidence.top_connections.first().map(|top| &top.connection) {
-        let name = top.name.as_ref().map_or_else(String::new, |name| format!(" (`{name}`)"));
+        let name = in_brackets(top.name.as_ref());
         steps.push(format!(
             "Begin with connection {} of user {} on server {}{name}, which has {}.",
             top.cid,

@@ -79,7 +79,7 @@ impl Rule for LargeJwt {
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let verdict = |account: &Account| {
             let claims = account.details.as_ref()?.claims.as_ref()?;
-            let entity = Entity::account(&account.id, account.name.as_ref());
+            let entity = Entity::of_account(account);
             let most = thresholds.of(&entity).max_bytes;
             (claims.bytes > most).then(|| fire(account, claims, entity, most))
         };

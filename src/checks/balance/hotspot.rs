@@ -1,6 +1,6 @@
 //! A server that carries a multiple of what the servers of its cluster carry on average.
 
-use crate::check::{Entity, Observed, percent_of, rounded};
+use crate::check::{Entity, Observed, rounded};
 use crate::snapshot::{Server, Snapshot};
 use crate::text::Name;
 
@@ -49,7 +49,7 @@ impl<'a> Load<'a> {
     ) -> impl Iterator<Item = Hot<'a>> {
         let average = self.average;
         self.counts.iter().filter_map(move |(server, count)| {
-            let entity = Entity::server(&server.name, Some(self.cluster));
+            let entity = Entity::of_server(server);
             let (ratio, least) = limits(&entity);
             let fires = *count >= least && *count as f64 > ratio * average;
             fires.then(|| Hot {
@@ -58,10 +58,7 @@ impl<'a> Load<'a> {
                 count: *count,
                 times_average: to_tenth(*count as f64 / average),
                 average: to_tenth(average),
-                observed: Observed {
-                    percent: percent_of(*count, self.whole),
-                    ..Observed::count(*count, rounded(ratio * average), unit)
-                },
+                observed: Observed::count(*count, rounded(ratio * average), unit).part_of(self.whole),
             })
         })
     }

@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, count,
 };
-use crate::checks::evidence::{TOP, rfc3339};
+use crate::checks::evidence::{first_names, rfc3339};
 use crate::snapshot::{Endpoint, Server, ServerVars};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -119,23 +119,16 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     let Reload { now, before, vars, digest_before } = reload(context, server)?;
     let digests = vars.config_digest.as_ref().zip(digest_before);
     let content_changed = digests.map(|(digest, before)| digest != before);
-    let members =
-        context.now.servers.values().filter(|other| {
-            server.cluster.is_some() && other.cluster == server.cluster && other.id != server.id
-        });
     let (mut with, mut without): (Vec<Name>, Vec<Name>) = (Vec::new(), Vec::new());
-    for other in members {
+    for other in context.now.beside(server) {
         if reload(context, other).is_some() {
             with.push(other.name.clone());
         } else if loaded(other).is_some_and(|loaded| now - loaded >= TOGETHER) {
             without.push(other.name.clone());
         }
     }
-    with.sort();
-    without.sort();
-    let together = with.len() as u64;
-    with.truncate(TOP);
-    without.truncate(TOP);
+    let (with, together) = first_names(with);
+    let (without, _) = first_names(without);
     let what = match content_changed {
         Some(true) => ", and its content changed",
         Some(false) => "; its content is unchanged",
@@ -172,11 +165,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
         }
     }
     let observed = Observed::count(1, 1u64, "reloads");
-    Some(Verdict::firing(entity(server), summary, observed, &evidence, steps))
-}
-
-fn entity(server: &Server) -> Entity {
-    Entity::server(&server.name, server.cluster.as_ref())
+    Some(Verdict::firing(Entity::of_server(server), summary, observed, &evidence, steps))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict,
 };
-use crate::checks::evidence::{TOP, rfc3339};
+use crate::checks::evidence::{first_names, rfc3339};
 use crate::snapshot::{Endpoint, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -106,14 +106,9 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     if domain == domain_before {
         return None;
     }
-    let members = context.now.servers.values().filter(|other| {
-        server.cluster.is_some()
-            && other.cluster == server.cluster
-            && told(other).is_some_and(|other| other != domain)
-    });
-    let mut others_differ: Vec<Name> = members.map(|other| other.name.clone()).collect();
-    others_differ.sort();
-    others_differ.truncate(TOP);
+    let differs = |other: &&Server| told(other).is_some_and(|other| other != domain);
+    let differing = context.now.beside(server).filter(differs).map(|other| other.name.clone());
+    let (others_differ, _) = first_names(differing);
     let evidence = Evidence {
         domain: domain.cloned(),
         domain_before: domain_before.cloned(),
@@ -138,7 +133,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
         None => "If that was not meant, take `domain` out of the `jetstream` block and restart the server.".into(),
     });
     steps.push("Give clients, mirrors and sources that name the old domain the new one.".into());
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     Some(Verdict::firing(entity, summary, Observed::count(1, 1u64, "changes"), &evidence, steps))
 }
 

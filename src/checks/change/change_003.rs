@@ -134,8 +134,7 @@ impl Rule for AccountChange {
         let added = known.added(now).into_iter().map(Change::added);
         let removed = known.removed(now).into_iter().map(Change::removed);
         let changes: Vec<Change<'_>> = added.chain(removed).collect();
-        let system = now.accounts.get(&now.system_account).and_then(|account| account.name.as_ref());
-        let together = Entity::account(&now.system_account, system);
+        let together = Entity::account(&now.system_account, now.account_name(&now.system_account));
         if changes.len() as u64 > thresholds.of(&together).most {
             return vec![verdict(now, known, together, &changes)];
         }

@@ -213,7 +213,7 @@ fn candidates<'a>(context: &Context<'a>, thresholds: &Thresholds<Limits>) -> Vec
         let of_all = average(&servers);
         for server in &servers {
             let Some(memory) = memory(server) else { continue };
-            let entity = Entity::server(&server.name, Some(cluster));
+            let entity = Entity::of_server(server);
             let Limits { ratio, min_bytes } = *thresholds.of(&entity);
             if memory < min_bytes {
                 continue;
@@ -244,8 +244,7 @@ fn candidates<'a>(context: &Context<'a>, thresholds: &Thresholds<Limits>) -> Vec
 
 fn verdict(context: &Context<'_>, one: Candidate<'_>) -> Verdict {
     let Candidate { server, cluster, entity, memory, average, ratio, compared, left_out, .. } = one;
-    let members = context.now.servers.values().filter(|other| other.cluster.as_ref() == Some(cluster));
-    let members: Vec<&Server> = members.collect();
+    let members: Vec<&Server> = context.now.members(cluster).collect();
     let times = memory as f64 / average;
     let evidence = Evidence {
         times_average: (times * 10.0).round() / 10.0,

@@ -76,8 +76,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     // Without VARZ a leaf server cannot be told from one of a cluster: it gives its own name as that of its cluster.
     server.vars.as_ref()?;
     let cluster = server.cluster.as_ref().filter(|cluster| cluster.contains(char::is_whitespace))?;
-    let servers =
-        context.now.servers.values().filter(|other| other.cluster.as_ref() == Some(cluster)).count();
+    let servers = context.now.members(cluster).count();
     let evidence = Evidence {
         cluster: cluster.clone(),
         version: server.version.map(|version| version.to_string()),
@@ -104,7 +103,7 @@ fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
             "Do that before the upgrade to 2.11 or later, which does not start with the old name.".into(),
         );
     }
-    let entity = Entity::server(&server.name, Some(cluster));
+    let entity = Entity::of_server(server);
     let spaces = cluster.chars().filter(|c| c.is_whitespace()).count() as u64;
     let observed = Observed::count(spaces, 0u64, "whitespace characters");
     Some(Verdict::firing(entity, summary, observed, &evidence, steps))

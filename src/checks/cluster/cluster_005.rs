@@ -1,30 +1,19 @@
 //! CLUSTER_005: a server has no route to another one of its cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, count,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, NoThresholds, Observed, Partial, Rule,
+    Scope, Severity, Thresholds, Verdict, count,
 };
 use crate::checks::links;
 use crate::snapshot::{Endpoint, Route, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use time::Duration;
 
 /// See [`Rule::META`].
 pub(super) struct RouteMissing;
-
-/// It has no thresholds.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
-
-impl Validate for Limits {
-    fn validate(&self) -> Result<(), OutOfRange> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
@@ -104,10 +93,10 @@ impl Rule for RouteMissing {
     // A server that has just come has its routes a moment later.
     const FOR: u64 = 2;
     const DISTURBED: Disturbed = Disturbed::Cluster;
-    type Thresholds = Limits;
+    type Thresholds = NoThresholds;
     type Evidence = Evidence;
 
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+    fn judge(context: &Context<'_>, _: &Thresholds<NoThresholds>) -> Vec<Verdict> {
         let now = context.now;
         now.clusters().into_iter().flat_map(|(name, servers)| judge_cluster(now, name, &servers)).collect()
     }
@@ -183,7 +172,7 @@ fn judge_cluster(now: &Snapshot, cluster: &Name, servers: &[&Server]) -> Vec<Ver
         );
         let evidence = Evidence { no_route_to: rows, missing, routes_to, expected, such_servers };
         let remediation = remediation(server, &evidence);
-        let entity = Entity::server(&server.name, Some(cluster));
+        let entity = Entity::of_server(server);
         let observed = Observed::count(has, expected, "servers");
         Verdict::firing(entity, summary, observed, &evidence, remediation)
     };

@@ -5,6 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least,
 };
 use crate::checks::evidence::closed::{Ended, closed_gaps};
+use crate::checks::evidence::since::opened;
 use crate::checks::evidence::{OnServer, TOP, sweep_gaps_at};
 use crate::snapshot::{Endpoint, Server, difference};
 use crate::text::Name;
@@ -136,7 +137,7 @@ fn was_silent(context: &Context<'_>, server: &Server) -> Option<String> {
 }
 
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let Some((before, now)) = both(context, server) else {
         return was_silent(context, server).map(|reason| Verdict::not_yet(entity, reason));
     };
@@ -144,11 +145,9 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
     if now.abs_diff(before) <= most {
         return None;
     }
-    let members =
-        context.now.servers.values().filter(|other| {
-            server.cluster.is_some() && other.cluster == server.cluster && other.id != server.id
-        });
-    let mut others: Vec<Row> = members
+    let mut others: Vec<Row> = context
+        .now
+        .beside(server)
         .filter_map(|other| {
             let (before, now) = both(context, other)?;
             Some(Row { server: other.name.clone(), now, change: difference(now, before) })
@@ -160,13 +159,11 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
         b.change.unsigned_abs().cmp(&a.change.unsigned_abs()).then_with(|| a.server.cmp(&b.server))
     });
     others.truncate(TOP);
-    let total = |server: &Server| server.vars.as_ref().map(|vars| vars.total_connections);
-    let opened = context.same_boot(server).and_then(|before| total(server)?.checked_sub(total(before)?));
     let evidence = Evidence {
         before,
         now,
         change,
-        opened,
+        opened: opened(context, server),
         seconds: context.seconds_since_previous(),
         others,
         cluster_change: server.cluster.as_ref().map(|_| whole),

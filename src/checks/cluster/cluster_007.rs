@@ -1,30 +1,19 @@
 //! CLUSTER_007: a server has lost its gateway to another cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, NoThresholds, Observed, Partial, Rule,
+    Scope, Severity, Thresholds, Verdict,
 };
-use crate::checks::evidence::{TOP, rfc3339};
+use crate::checks::evidence::{TOP, first_names, rfc3339};
 use crate::snapshot::{Endpoint, Gateways, Series, Server, Snapshot, gateway_link};
 use crate::text::Name;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use time::{Duration, OffsetDateTime};
 
 /// See [`Rule::META`].
 pub(super) struct GatewayDisconnected;
-
-/// It has no thresholds.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
-
-impl Validate for Limits {
-    fn validate(&self) -> Result<(), OutOfRange> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
@@ -103,10 +92,10 @@ impl Rule for GatewayDisconnected {
     const FOR: u64 = 2;
     const DISTURBED: Disturbed = Disturbed::Cluster;
     const SERIES: &'static [Series] = &[Series::GatewayLinks];
-    type Thresholds = Limits;
+    type Thresholds = NoThresholds;
     type Evidence = Evidence;
 
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+    fn judge(context: &Context<'_>, _: &Thresholds<NoThresholds>) -> Vec<Verdict> {
         let seen = seen(context);
         let servers = context.now.servers.values();
         servers.flat_map(|server| judge_server(context.now, &seen, server)).collect()
@@ -156,17 +145,12 @@ fn verdict(
     configured: bool,
     last_seen: Option<OffsetDateTime>,
 ) -> Verdict {
-    let members = now.servers.values().filter(|other| {
-        other.id == server.id || (server.cluster.is_some() && other.cluster == server.cluster)
-    });
-    let told: Vec<(&Server, bool)> = members
+    let told: Vec<(&Server, bool)> = now
+        .cluster_of(server)
         .filter_map(|other| Some((other, other.gateways.as_ref()?.outbound.contains_key(remote))))
         .collect();
-    let mut connected: Vec<Name> =
-        told.iter().filter(|(_, has)| *has).map(|(other, _)| other.name.clone()).collect();
-    connected.sort();
-    let connected_servers = connected.len() as u64;
-    connected.truncate(TOP);
+    let connected = told.iter().filter(|(_, has)| *has).map(|(other, _)| other.name.clone());
+    let (connected, connected_servers) = first_names(connected);
     let beyond = Beyond::of(now, remote);
     let evidence = Evidence {
         remote: remote.clone(),

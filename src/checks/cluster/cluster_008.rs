@@ -1,29 +1,18 @@
 //! CLUSTER_008: a server whose gateways lead elsewhere than those of its cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, NoThresholds, Observed, Partial, Rule,
+    Scope, Severity, Thresholds, Verdict,
 };
 use crate::checks::evidence::TOP;
 use crate::snapshot::{Endpoint, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See [`Rule::META`].
 pub(super) struct GatewaySetMismatch;
-
-/// It has no thresholds.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
-
-impl Validate for Limits {
-    fn validate(&self) -> Result<(), OutOfRange> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
@@ -88,10 +77,10 @@ impl Rule for GatewaySetMismatch {
     // Configurations are changed server by server, and gateways are made one after the other.
     const FOR: u64 = 2;
     const DISTURBED: Disturbed = Disturbed::Cluster;
-    type Thresholds = Limits;
+    type Thresholds = NoThresholds;
     type Evidence = Evidence;
 
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+    fn judge(context: &Context<'_>, _: &Thresholds<NoThresholds>) -> Vec<Verdict> {
         let clusters = context.now.clusters();
         clusters.into_iter().flat_map(|(name, servers)| judge_cluster(name, &servers)).collect()
     }
@@ -133,7 +122,7 @@ fn judge_cluster(cluster: &Name, servers: &[&Server]) -> Vec<Verdict> {
         };
         let summary = format!("server {name} {how} than most servers of cluster {cluster}");
         let remediation = remediation(name, &evidence);
-        let entity = Entity::server(name, Some(cluster));
+        let entity = Entity::of_server(server);
         let observed = Observed::count(differing, 0, "clusters");
         Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
     };

@@ -1,13 +1,13 @@
 //! CONN_001: clients far away from their server.
 
-use super::offenders::{Place, only_address, only_server};
+use super::offenders::{Beyond, Place, beyond, only_address, only_server};
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, count, percent_of,
+    Category, Context, Disturbed, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
+    Thresholds, Validate, Verdict, count, no_shorter,
 };
 use crate::checks::evidence::sweep_gaps;
-use crate::checks::roll_up::{MOST, Of, by_user, connections};
-use crate::snapshot::{Endpoint, Offence};
+use crate::checks::roll_up::MOST;
+use crate::snapshot::{Endpoint, Offence, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -33,11 +33,7 @@ impl Default for Limits {
 
 impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
-        if self.rtt >= Duration::from_millis(1) {
-            return Ok(());
-        }
-        let value = humantime::format_duration(self.rtt).to_string();
-        Err(OutOfRange { key: "rtt", value, expected: "at least 1ms" })
+        no_shorter("rtt", self.rtt, Duration::from_millis(1), "at least 1ms")
     }
 }
 
@@ -120,10 +116,8 @@ impl Rule for SlowConnections {
         Some(thresholds.rtt)
     }
 
-    /// The thresholds were applied by the fold, connection by connection.
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let fires = |(_, user): &Of<'_>| user.offenders(Offence::Slow) > 0;
-        by_user(context, thresholds, fires, connections, |of, entity| report(context, of, entity))
+        beyond(context, thresholds, Offence::Slow, |slow| report(context.now, slow))
     }
 }
 
@@ -132,32 +126,28 @@ fn milliseconds(micros: u64) -> f64 {
     (micros as f64 / 10.0).round() / 100.0
 }
 
-fn report(context: &Context<'_>, (account, user): Of<'_>, entity: Entity) -> Verdict {
-    let (slow, of) = (user.offenders(Offence::Slow), user.connections());
-    let above = account.fold.users.thresholds(user).rtt_above;
+fn report(now: &Snapshot, slow: Beyond<'_>) -> Verdict {
+    let above = slow.thresholds.rtt_above;
     let rtt_above_ms = milliseconds(u64::try_from(above.as_micros()).unwrap_or(u64::MAX));
-    let (worst, looked_at) = user.worst(Offence::Slow);
-    let rows = worst.iter().map(|offender| Row {
-        place: Place::of(context.now, offender),
-        rtt_ms: milliseconds(offender.value),
-    });
+    let row = |one| Row { place: Place::of(now, one), rtt_ms: milliseconds(one.value) };
     let evidence = Evidence {
-        slow,
-        connections: of,
+        slow: slow.count,
+        connections: slow.connections,
         rtt_above_ms,
-        slowest: rows.collect(),
-        slowest_of: (looked_at < slow).then_some(looked_at),
-        sweep_incomplete: sweep_gaps(context.now),
+        slowest: slow.worst.iter().map(row).collect(),
+        slowest_of: slow.worst_of,
+        sweep_incomplete: sweep_gaps(now),
     };
+    let observed = slow.observed();
+    let Beyond { account, entity, count: number, connections: of, .. } = slow;
     let slowest = evidence.slowest.first();
     let slowest = slowest.map_or_else(String::new, |row| format!(", the slowest one {} ms", row.rtt_ms));
     let summary = format!(
         "{} of user {} in account {} with a round trip of more than {rtt_above_ms} ms, of {of}{slowest}",
-        count(slow, "connection"),
+        count(number, "connection"),
         entity.label(),
         account.label(),
     );
-    let observed = Observed { percent: percent_of(slow, of), ..Observed::count(slow, 0, "connections") };
     let remediation = remediation(&evidence, account.label());
     Verdict::firing(entity, summary, observed, &evidence, remediation)
 }
@@ -196,7 +186,7 @@ fn remediation(evidence: &Evidence, account: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Entry, Match, Override, Settings, Standing};
+    use crate::check::{Entity, Entry, Match, Override, Settings, Standing};
     use crate::checks::laws::{judge, only};
     use crate::snapshot::Budget;
     use crate::snapshot::build::System;

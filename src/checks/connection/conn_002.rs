@@ -1,13 +1,13 @@
 //! CONN_002: clients that do not take what is sent to them.
 
-use super::offenders::{Place, only_address, only_server};
+use super::offenders::{Beyond, Place, beyond, only_address, only_server};
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, at_least, count, percent_of,
+    Category, Context, Disturbed, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
+    Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::checks::evidence::sweep_gaps;
-use crate::checks::roll_up::{MOST, Of, by_user, connections};
-use crate::snapshot::{Endpoint, Offence};
+use crate::checks::roll_up::MOST;
+use crate::snapshot::{Endpoint, Offence, Snapshot};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -117,39 +117,35 @@ impl Rule for OutboundBacklog {
         Some(thresholds.max_pending)
     }
 
-    /// The thresholds were applied by the fold, connection by connection.
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let fires = |(_, user): &Of<'_>| user.offenders(Offence::Backlog) > 0;
-        by_user(context, thresholds, fires, connections, |of, entity| report(context, of, entity))
+        beyond(context, thresholds, Offence::Backlog, |backed_up| report(context.now, backed_up))
     }
 }
 
-fn report(context: &Context<'_>, (account, user): Of<'_>, entity: Entity) -> Verdict {
-    let (backed_up, of) = (user.offenders(Offence::Backlog), user.connections());
-    let pending_above = account.fold.users.thresholds(user).pending_above;
-    let (worst, looked_at) = user.worst(Offence::Backlog);
-    let rows = worst.iter().map(|row| Row { place: Place::of(context.now, row), pending_bytes: row.value });
-    let counted = context.now.coverage.heard(Endpoint::AccountStatz);
-    let slow = account.slow_consumers.values().fold(0u64, |sum, slow| sum.saturating_add(*slow));
+fn report(now: &Snapshot, backed_up: Beyond<'_>) -> Verdict {
+    let pending_above = backed_up.thresholds.pending_above;
+    let row = |one| Row { place: Place::of(now, one), pending_bytes: one.value };
+    let counted = now.coverage.heard(Endpoint::AccountStatz);
+    let slow = backed_up.account.slow_consumers.values().fold(0u64, |sum, slow| sum.saturating_add(*slow));
     let evidence = Evidence {
-        backed_up,
-        connections: of,
+        backed_up: backed_up.count,
+        connections: backed_up.connections,
         pending_above,
-        fullest: rows.collect(),
-        fullest_of: (looked_at < backed_up).then_some(looked_at),
+        fullest: backed_up.worst.iter().map(row).collect(),
+        fullest_of: backed_up.worst_of,
         slow_consumers: counted.then_some(slow),
-        sweep_incomplete: sweep_gaps(context.now),
+        sweep_incomplete: sweep_gaps(now),
     };
+    let observed = backed_up.observed();
+    let Beyond { account, entity, count: number, connections: of, .. } = backed_up;
     let most = evidence.fullest.first();
     let most = most.map_or_else(String::new, |row| format!(", {} for the fullest one", row.pending_bytes));
     let summary = format!(
         "more than {pending_above} bytes wait for {} of user {} in account {}, of {of}{most}",
-        count(backed_up, "connection"),
+        count(number, "connection"),
         entity.label(),
         account.label(),
     );
-    let observed =
-        Observed { percent: percent_of(backed_up, of), ..Observed::count(backed_up, 0, "connections") };
     let remediation = remediation(&evidence);
     Verdict::firing(entity, summary, observed, &evidence, remediation)
 }
@@ -194,7 +190,7 @@ fn remediation(evidence: &Evidence) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Entry, Settings, Standing};
+    use crate::check::{Entity, Entry, Settings, Standing};
     use crate::checks::laws::{judge, only};
     use crate::snapshot::build::System;
     use serde_json::json;

@@ -165,10 +165,7 @@ fn key(group: &ClosedGroup) -> Key<'_> {
 
 fn entity(now: &Snapshot, (account, reason): Key<'_>) -> Entity {
     match account {
-        Some(id) => {
-            let name = now.accounts.get(id).and_then(|account| account.name.as_ref());
-            Entity::connections_by(id, name, reason)
-        }
+        Some(id) => Entity::connections_by(id, now.account_name(id), reason),
         None => Entity::connections_of_nobody(reason),
     }
 }

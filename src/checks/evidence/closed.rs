@@ -1,6 +1,6 @@
 //! Connections that ended since the previous epoch, as evidence.
 
-use super::{TOP, TopList, rfc3339};
+use super::{TOP, TopList, gaps, most_frequent, rfc3339};
 use crate::snapshot::{
     Closed, ClosedConnection, ClosedGroup, Counted, Endpoint, Server, Snapshot, TopCounter,
 };
@@ -79,7 +79,7 @@ impl EndedRow {
             server: server.name.clone(),
             cid: row.cid,
             kind: if row.leafnode { "leafnode" } else { "client" },
-            account: group.account.as_ref().map(|account| account_label(snapshot, account)),
+            account: group.account.as_ref().map(|account| snapshot.account_label(account)),
             user: row.user.clone(),
             name: row.name.clone(),
             address: row.address.clone(),
@@ -104,11 +104,6 @@ impl EndedRow {
             self.account.as_ref().map_or_else(String::new, |account| format!(" of account {account}"));
         format!("{}{account}", self.label())
     }
-}
-
-/// What people call an account.
-pub(in crate::checks) fn account_label(snapshot: &Snapshot, id: &Name) -> Name {
-    snapshot.accounts.get(id).and_then(|account| account.name.clone()).unwrap_or_else(|| id.clone())
 }
 
 impl Ended {
@@ -167,12 +162,7 @@ pub(in crate::checks) fn own_count_of(server: &Server, reason: &str) -> u64 {
 
 /// What was not told of connections that ended, on all servers or on one.
 pub(in crate::checks) fn closed_gaps(snapshot: &Snapshot, server: Option<&Name>) -> Vec<String> {
-    let gaps = snapshot.coverage.gaps(Endpoint::Closed).into_iter();
-    let gaps = gaps.filter(|gap| server.is_none_or(|server| gap.server == *server));
-    let mut reasons: Vec<String> = gaps.map(|gap| gap.reason).collect();
-    reasons.dedup();
-    reasons.truncate(TOP);
-    reasons
+    gaps(snapshot, Endpoint::Closed, server)
 }
 
 #[derive(Default)]
@@ -188,7 +178,7 @@ impl Sums {
     fn take(&mut self, snapshot: &Snapshot, group: &ClosedGroup) {
         self.reasons.add(group.reason.clone(), group.count());
         if let Some(account) = &group.account {
-            self.accounts.add(account_label(snapshot, account), group.count());
+            self.accounts.add(snapshot.account_label(account), group.count());
         }
         self.names.take(&group.names);
         self.users.take(&group.users);
@@ -216,11 +206,7 @@ impl Sum {
 
     fn list(self) -> TopList {
         let distinct = self.counts.len() as u64;
-        let mut top: Vec<Counted> =
-            self.counts.into_iter().map(|(name, count)| Counted { name, count }).collect();
-        top.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-        top.truncate(TOP);
-        TopList { top, distinct, exact: !self.inexact }
+        TopList { top: most_frequent(self.counts.into_iter()), distinct, exact: !self.inexact }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::in_words;
 use crate::check::Context;
-use crate::snapshot::{ByKind, Counters, Server};
+use crate::snapshot::{ByKind, Counters, Server, Version};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -67,6 +67,18 @@ pub(in crate::checks) fn before(context: &Context<'_>, server: &Server) -> Resul
 pub(in crate::checks) fn per_minute(context: &Context<'_>, count: u64) -> Option<f64> {
     let seconds = context.seconds_since_previous()?;
     Some((count as f64 * 600.0 / seconds).round() / 10.0)
+}
+
+/// Clients that connected to a server since the epoch before; none where it did not tell then, or was started since.
+pub(in crate::checks) fn opened(context: &Context<'_>, server: &Server) -> Option<u64> {
+    let before = context.same_boot(server)?.vars.as_ref()?;
+    server.vars.as_ref()?.total_connections.checked_sub(before.total_connections)
+}
+
+/// A counter that servers have from a version on, and leave out while it is zero; none where the server does not count.
+pub(in crate::checks) fn counted_from(version: Version, server: &Server, told: Option<u64>) -> Option<u64> {
+    let counts = server.version.is_some_and(|own| own >= version);
+    told.or(counts.then_some(0))
 }
 
 /// How far counters by kind of connection have gone.

@@ -111,7 +111,7 @@ impl Rule for UnderutilizedServer {
         let window = Window::of(context);
         let servers = context.now.servers.values();
         let idle = servers.filter_map(|server| {
-            let entity = entity(server);
+            let entity = Entity::of_server(server);
             let limits = thresholds.of(&entity);
             let most = window.look(server).filter(|most| most.is_low(limits))?;
             if most.is_seen_enough(limits) {
@@ -129,10 +129,6 @@ impl Rule for UnderutilizedServer {
         });
         idle.collect()
     }
-}
-
-fn entity(server: &Server) -> Entity {
-    Entity::server(&server.name, server.cluster.as_ref())
 }
 
 /// The highest values of a server.
@@ -201,11 +197,9 @@ fn verdict(
     server: &Server,
     most: &Most,
 ) -> Verdict {
-    let members = context.now.servers.values().filter(|other| {
-        other.id == server.id || (server.cluster.is_some() && other.cluster == server.cluster)
-    });
+    let members = context.now.cluster_of(server);
     let idle = members.clone().filter(|other| {
-        let limits = thresholds.of(&entity(other));
+        let limits = thresholds.of(&Entity::of_server(other));
         window.look(other).is_some_and(|most| most.is_low(limits) && most.is_seen_enough(limits))
     });
     let (of_cluster, cluster_idle) = (members.clone().count() as u64, idle.count() as u64);
@@ -219,7 +213,7 @@ fn verdict(
         cores: server.vars.as_ref().map_or(0, |vars| vars.cores),
         memory: server.vars.as_ref().map_or(0, |vars| vars.memory),
     };
-    let limits = thresholds.of(&entity(server));
+    let limits = thresholds.of(&Entity::of_server(server));
     let summary = format!(
         "server {} had at most {} client connections and used at most {:.1} % of its processors within {}",
         server.name,
@@ -239,7 +233,7 @@ fn verdict(
         ));
     }
     steps.push("If it stands by on purpose, disable this check for it by an override.".into());
-    Verdict::firing(entity(server), summary, observed, &evidence, steps)
+    Verdict::firing(Entity::of_server(server), summary, observed, &evidence, steps)
 }
 
 #[cfg(test)]

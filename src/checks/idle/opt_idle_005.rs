@@ -118,7 +118,7 @@ impl Rule for InactiveAccount {
 fn used_accounts_only(now: &Snapshot) -> Vec<Verdict> {
     let used = now.accounts.values().filter(|account| account.connections() > 0 || account.leafnodes() > 0);
     let mut verdicts: Vec<Verdict> =
-        used.map(|account| Verdict::clear(Entity::account(&account.id, account.name.as_ref()))).collect();
+        used.map(|account| Verdict::clear(Entity::of_account(account))).collect();
     verdicts.push(Verdict::others_unknown(
         Entity::account("*", None),
         "accounts without clients are not listed, because there are too many to ask for all",
@@ -135,7 +135,7 @@ fn judge_account(
     if &*account.id == "$G" && account.bytes == 0 && quiet.last_active.is_none() {
         return None;
     }
-    let entity = Entity::account(&account.id, account.name.as_ref());
+    let entity = Entity::of_account(account);
     let idle = thresholds.of(&entity).idle.as_secs();
     if quiet.seconds < idle {
         // What this agent has seen to be active is clear; of what another one has found it cannot tell yet.

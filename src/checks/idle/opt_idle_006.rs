@@ -52,8 +52,7 @@ impl Validate for Limits {
         if self.remember > self.gone_for {
             return Ok(());
         }
-        let value = humantime::format_duration(self.remember).to_string();
-        Err(OutOfRange { key: "remember", value, expected: "longer than gone_for" })
+        Err(OutOfRange::duration("remember", self.remember, "longer than gone_for"))
     }
 }
 
@@ -158,8 +157,7 @@ impl Rule for DisconnectedUser {
 }
 
 fn entity(context: &Context<'_>, gone: &Gone<'_>) -> Entity {
-    let account_name = context.now.accounts.get(gone.account).and_then(|account| account.name.as_ref());
-    Entity::user(gone.account, account_name, gone.user, gone.name)
+    Entity::user(gone.account, context.now.account_name(gone.account), gone.user, gone.name)
 }
 
 fn is_gone(gone: &Gone<'_>, now: OffsetDateTime, limits: &Limits) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict, count, percent_of, seconds,
+    Severity, Thresholds, Validate, Verdict, count, seconds,
 };
 use crate::checks::evidence::{in_words, rfc3339, sweep_gaps};
 use crate::checks::roll_up::{MOST, Of, by_user, connections};
@@ -151,7 +151,7 @@ fn report(context: &Context<'_>, (account, user): Of<'_>, entity: Entity) -> Ver
         account.label(),
         of,
     );
-    let observed = Observed { percent: percent_of(silent, of), ..Observed::count(silent, 0, "connections") };
+    let observed = Observed::count(silent, 0, "connections").part_of(of);
     let evidence = Evidence {
         idle: silent,
         connections: of,

@@ -4,9 +4,12 @@ use crate::check::Severity;
 use crate::checks::{RETIRED, catalogue};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Families with the numbers of checks.
+type Families = &'static [(&'static str, &'static [u16])];
+
 /// Of the public catalogue, those that need no detail of JetStream: severity, family and numbers. Two that grow from a
 /// warning to critical stand among the warnings.
-const WITHOUT_JETSTREAM: &[(Severity, &[(&str, &[u16])])] = &[
+const WITHOUT_JETSTREAM: &[(Severity, Families)] = &[
     (
         Severity::Critical,
         &[("ACCOUNTS", &[2, 3]), ("CLUSTER", &[7]), ("SERVER", &[1, 4, 7, 8, 9, 14, 15]), ("SERVICE", &[2])],

@@ -1,27 +1,16 @@
 //! LEAF_001: the name of a leafnode contains whitespace.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, NoThresholds, Observed, Partial, Rule,
+    Scope, Severity, Thresholds, Verdict,
 };
 use crate::checks::links::{LeafRows, Leafnode, leafnodes, named};
 use crate::snapshot::{Endpoint, Server, Snapshot};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// See [`Rule::META`].
 pub(super) struct NameWithWhitespace;
-
-/// It has no thresholds.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
-
-impl Validate for Limits {
-    fn validate(&self) -> Result<(), OutOfRange> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
@@ -63,10 +52,10 @@ impl Rule for NameWithWhitespace {
     };
     // A name is no less wrong while its hub restarts.
     const DISTURBED: Disturbed = Disturbed::Never;
-    type Thresholds = Limits;
+    type Thresholds = NoThresholds;
     type Evidence = Evidence;
 
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+    fn judge(context: &Context<'_>, _: &Thresholds<NoThresholds>) -> Vec<Verdict> {
         let bad = leafnodes(context.now).into_iter().filter_map(|leafnode| {
             let whitespace = leafnode.label.chars().filter(|c| c.is_whitespace()).count() as u64;
             (whitespace > 0).then_some((leafnode, whitespace))
@@ -95,7 +84,7 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, whitespace: u64, all: u64) -
     let written = leafnode.label.escape_debug().to_string();
     let summary = format!(
         "the name \"{written}\" of a leafnode of account {} contains whitespace",
-        leafnode.account_label(now)
+        now.account_label(&leafnode.account)
     );
     let mut remediation = vec![format!(
         "Set `server_name` of leafnode \"{written}\" to a name without whitespace and restart it; its hub sees it under the \

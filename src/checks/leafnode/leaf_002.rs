@@ -95,7 +95,7 @@ impl Rule for HighLeafRtt {
 }
 
 fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, rtt: Duration, most: Duration, all: u64) -> Verdict {
-    let (label, account) = (&leafnode.label, leafnode.account_label(now));
+    let (label, account) = (&leafnode.label, now.account_label(&leafnode.account));
     let slow = || leafnode.connections.iter().filter(|connection| connection.leaf.rtt > Some(most));
     let evidence = Evidence {
         connections: LeafRows::of(leafnode.connections.iter().copied()),

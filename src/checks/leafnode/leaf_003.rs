@@ -114,7 +114,7 @@ fn verdict(
     before: Option<u64>,
     all: u64,
 ) -> Verdict {
-    let (label, account) = (&leafnode.label, leafnode.account_label(now));
+    let (label, account) = (&leafnode.label, now.account_label(&leafnode.account));
     let interest = now.accounts.get(&leafnode.account).and_then(Account::subscriptions);
     let evidence = Evidence {
         connections: LeafRows::of(leafnode.connections.iter().copied()),

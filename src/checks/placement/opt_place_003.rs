@@ -133,7 +133,7 @@ impl Rule for HighGatewayTraffic {
             else {
                 continue;
             };
-            let entity = Entity::account(&account.id, account.name.as_ref());
+            let entity = Entity::of_account(account);
             let limits = thresholds.of(&entity);
             if grown.bytes < limits.min_bytes {
                 continue;

@@ -1,29 +1,19 @@
 //! OPT_PLACE_004: an account's messages go through a gateway whether or not anybody there wants them.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict,
+    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, NoThresholds, Observed, Partial, Rule,
+    Scope, Severity, Thresholds, Verdict,
 };
 use crate::checks::evidence::TOP;
+use crate::checks::links::{GatewayOf, gateways};
 use crate::snapshot::{Endpoint, Gateway, INTEREST_ONLY, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See [`Rule::META`].
 pub(super) struct OptimisticGateway;
-
-/// It has no thresholds.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
-
-impl Validate for Limits {
-    fn validate(&self) -> Result<(), OutOfRange> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
@@ -81,16 +71,14 @@ impl Rule for OptimisticGateway {
     };
     // A gateway that is just made changes its mode within a moment.
     const DISTURBED: Disturbed = Disturbed::Cluster;
-    type Thresholds = Limits;
+    type Thresholds = NoThresholds;
     type Evidence = Evidence;
 
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+    fn judge(context: &Context<'_>, _: &Thresholds<NoThresholds>) -> Vec<Verdict> {
         let mut remotes: BTreeMap<&Name, Vec<(&Server, &Gateway)>> = BTreeMap::new();
-        for server in context.now.servers.values() {
-            for (remote, gateway) in server.gateways.iter().flat_map(|gateways| &gateways.outbound) {
-                if !gateway.optimistic.is_empty() && !wants_interest_only(context, gateway) {
-                    remotes.entry(remote).or_default().push((server, gateway));
-                }
+        for GatewayOf { server, remote, gateway, .. } in gateways(context.now) {
+            if !gateway.optimistic.is_empty() && !wants_interest_only(context, gateway) {
+                remotes.entry(remote).or_default().push((server, gateway));
             }
         }
         let verdicts =
@@ -115,11 +103,10 @@ fn judge_remote(now: &Snapshot, remote: &Name, links: &[(&Server, &Gateway)]) ->
         }
     }
     let such_accounts = links.iter().map(|(_, gateway)| gateway.optimistic_in_all).max().unwrap_or(0);
-    let beyond = now.servers.values().filter(|server| server.cluster.as_ref() == Some(remote));
-    let versions: BTreeSet<_> = beyond.filter_map(|server| server.version).collect();
+    let versions: BTreeSet<_> = now.members(remote).filter_map(|server| server.version).collect();
     let remote_versions: Vec<String> = versions.iter().take(TOP).map(ToString::to_string).collect();
     let verdict = |(account, servers): (&Name, BTreeSet<&Name>)| {
-        let name = now.accounts.get(account).and_then(|account| account.name.as_ref());
+        let name = now.account_name(account);
         let label = name.unwrap_or(account);
         let such_servers = servers.len() as u64;
         let evidence = Evidence {
@@ -145,9 +132,8 @@ fn judge_remote(now: &Snapshot, remote: &Name, links: &[(&Server, &Gateway)]) ->
         Verdict::firing(entity, summary, Observed::count(such_servers, 0, "servers"), &evidence, steps)
     };
     let not_named = |account: &Name| {
-        let name = now.accounts.get(account).and_then(|account| account.name.as_ref());
         let reason = format!("{such_accounts} accounts of cluster {remote} fire, of which {NAMED} are named");
-        Verdict::not_yet(Entity::account_in_cluster(account, name, remote), reason)
+        Verdict::not_yet(Entity::account_in_cluster(account, now.account_name(account), remote), reason)
     };
     let mut accounts = accounts.into_iter();
     let mut verdicts: Vec<Verdict> = accounts.by_ref().take(NAMED).map(verdict).collect();

@@ -109,12 +109,11 @@ impl Evidence {
 }
 
 fn side_by_side(snapshot: &Snapshot, cluster: &Name, medium: Medium) -> Vec<Row> {
-    let members = snapshot.servers.values().filter(|server| server.cluster.as_ref() == Some(cluster));
     let row = |server: &Server| {
         let Use { used, reserved, most } = medium.of(server.vars.as_ref()?.jetstream.as_ref()?);
         Some(Row { server: server.name.clone(), used, reserved, most })
     };
-    let mut rows: Vec<Row> = members.filter_map(row).collect();
+    let mut rows: Vec<Row> = snapshot.members(cluster).filter_map(row).collect();
     rows.sort_by(|a, b| b.used.cmp(&a.used).then_with(|| a.server.cmp(&b.server)));
     rows
 }
@@ -145,7 +144,7 @@ const ALONE: f64 = 110.0;
 pub(super) fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>, medium: Medium) -> Vec<Verdict> {
     let each = context.now.servers.values().filter_map(|server| {
         let here = medium.of(server.vars.as_ref()?.jetstream.as_ref()?);
-        let entity = Entity::server(&server.name, server.cluster.as_ref());
+        let entity = Entity::of_server(server);
         let warn_percent = thresholds.of(&entity).warn_percent;
         let mixed = here.used as f64 * 100.0 > ALONE * here.reserved as f64;
         if mixed || !reaches(here.used, here.reserved, warn_percent) {

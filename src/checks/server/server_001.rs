@@ -120,7 +120,7 @@ fn judge_server(server: &Server) -> Option<Verdict> {
         listeners,
         connections: server.vars.as_ref().map(|vars| vars.connections),
     };
-    let entity = Entity::server(name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let observed = Observed::count(problems.len().max(1) as u64, 1, "problems");
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation(server, &evidence)))
 }

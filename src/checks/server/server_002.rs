@@ -5,7 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, count, percent_of, seconds,
 };
 use crate::checks::as_text;
-use crate::checks::evidence::{TOP, in_words};
+use crate::checks::evidence::{first_names, in_words};
 use crate::snapshot::{Endpoint, Server, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -162,7 +162,7 @@ fn judge_cluster(
     let differing = servers.iter().filter(|server| server.version.is_some_and(|version| version != common));
     differing
         .map(|server| {
-            let entity = Entity::server(&server.name, Some(cluster));
+            let entity = Entity::of_server(server);
             let rolling_for = thresholds.of(&entity).rolling_for;
             let rolling = upgraded.is_some_and(|age| age < rolling_for);
             let restarted = last.is_some_and(|(age, _)| age < rolling_for);
@@ -204,10 +204,8 @@ fn judge_cluster(
 }
 
 fn row(version: Version, names: &[Name]) -> Row {
-    let mut first = names.to_vec();
-    first.sort();
-    first.truncate(TOP);
-    Row { version: version.to_string(), servers: names.len() as u64, names: first }
+    let (names, servers) = first_names(names.iter().cloned());
+    Row { version: version.to_string(), servers, names }
 }
 
 fn remediation(

@@ -5,6 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, percent, rounded,
 };
 use crate::checks::busiest::{self, BusyRow, busiest};
+use crate::checks::evidence::since::{opened, per_minute};
 use crate::checks::evidence::{OnServer, sweep_gaps_at};
 use crate::snapshot::{Endpoint, FollowUp, Order, Server, ServerVars, Snapshot};
 use crate::text::Name;
@@ -130,7 +131,7 @@ impl Rule for HighCpu {
 
     fn follow_ups(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<FollowUp> {
         let busy = context.now.servers.values().filter(|server| {
-            let limits = thresholds.of(&entity(server));
+            let limits = thresholds.of(&Entity::of_server(server));
             server.vars.as_ref().is_some_and(|vars| fires(vars, limits))
         });
         busy.flat_map(|server| busiest::ask(server, &[Order::BytesTo, Order::BytesFrom])).collect()
@@ -141,13 +142,9 @@ impl Rule for HighCpu {
     }
 }
 
-fn entity(server: &Server) -> Entity {
-    Entity::server(&server.name, server.cluster.as_ref())
-}
-
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref()?;
-    let entity = entity(server);
+    let entity = Entity::of_server(server);
     if vars.cores == 0 {
         let reason = format!("server {} does not tell how many processors it has", server.name);
         return Some(Verdict::unknown(entity, reason));
@@ -165,7 +162,7 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
         most_received_from: busiest(context.now, server, Order::BytesFrom),
         top: OnServer::of(context.now, server),
         connections: vars.connections,
-        opened_per_minute: opened_per_minute(context, server, vars),
+        opened_per_minute: opened(context, server).and_then(|opened| per_minute(context, opened)),
         sweep_incomplete: sweep_gaps_at(context.now, &server.name),
     };
     let cores =
@@ -181,19 +178,12 @@ fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: 
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation))
 }
 
-fn opened_per_minute(context: &Context<'_>, server: &Server, vars: &ServerVars) -> Option<f64> {
-    let before = context.same_boot(server)?.vars.as_ref()?;
-    let opened = vars.total_connections.checked_sub(before.total_connections)?;
-    Some((opened as f64 * 600.0 / context.seconds_since_previous()?).round() / 10.0)
-}
-
 fn side_by_side(snapshot: &Snapshot, cluster: &Name) -> Vec<Row> {
-    let members = snapshot.servers.values().filter(|server| server.cluster.as_ref() == Some(cluster));
     let row = |server: &Server| {
         let vars = server.vars.as_ref()?;
         Some(Row { server: server.name.clone(), percent: used(vars), connections: vars.connections })
     };
-    let mut rows: Vec<Row> = members.filter_map(row).collect();
+    let mut rows: Vec<Row> = snapshot.members(cluster).filter_map(row).collect();
     rows.sort_by(|a, b| {
         let share = |row: &Row| row.percent.unwrap_or(-1.0);
         share(b).total_cmp(&share(a)).then_with(|| a.server.cmp(&b.server))
@@ -273,7 +263,7 @@ mod tests {
 
     #[test]
     fn without_processors_or_an_answer_it_is_unknown() {
-        let n1 = entity(&system(0.0, 1).done().servers["ID-n1"]);
+        let n1 = Entity::of_server(&system(0.0, 1).done().servers["ID-n1"]);
         let judgement = judge::<Check>(&system(500.0, 0).done());
         assert!(
             matches!(judgement.standing(&n1), Standing::Unknown(reason) if reason.contains("how many processors"))

@@ -109,7 +109,7 @@ impl Rule for SlowConsumers {
 
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref()?;
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let before = match before(context, server) {
         Ok(before) => before,
         Err(reason) => return Some(Verdict::unknown(entity, reason)),

@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, count,
 };
-use crate::checks::evidence::{OnServer, TOP, sweep_gaps_at};
+use crate::checks::evidence::{OnServer, first_names, sweep_gaps_at};
 use crate::snapshot::{Endpoint, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -95,17 +95,10 @@ impl Rule for AuthenticationNotRequired {
 
 fn judge_server(context: &Context<'_>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref().filter(|vars| !vars.auth_required)?;
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
-    let closed = |other: &&Server| {
-        other.cluster.is_some()
-            && other.cluster == server.cluster
-            && other.vars.as_ref().is_some_and(|vars| vars.auth_required)
-    };
-    let mut closed: Vec<Name> =
-        context.now.servers.values().filter(closed).map(|other| other.name.clone()).collect();
-    closed.sort();
-    let others = closed.len() as u64;
-    closed.truncate(TOP);
+    let entity = Entity::of_server(server);
+    let is_closed = |other: &&Server| other.vars.as_ref().is_some_and(|vars| vars.auth_required);
+    let closed = context.now.beside(server).filter(is_closed).map(|other| other.name.clone());
+    let (closed, others) = first_names(closed);
     let mut summary = format!("server {} does not require clients to log in", server.name);
     if others > 0 {
         summary.push_str(&format!(

@@ -116,7 +116,7 @@ fn judge_server(
 ) -> Option<Verdict> {
     let all = restarts.get(&server.key())?;
     let restart = all.last().filter(|restart| restart.id == server.id && !restart.changes_version())?;
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     // Not for how long it has been running: a server restores its streams before it answers anybody, for hours where there
     // are many, and after a crash all the more.
     let seen = u64::try_from((context.now.taken_at - restart.first_seen).whole_seconds()).unwrap_or(0);

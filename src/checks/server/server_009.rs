@@ -96,7 +96,7 @@ impl Rule for CrashLoop {
 }
 
 fn judge_server(thresholds: &Thresholds<Limits>, all: &[Restart], server: &Server) -> Option<Verdict> {
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let most = thresholds.of(&entity).restarts;
     let number = |wanted: fn(&Ended) -> bool| all.iter().filter(|one| wanted(&one.ended)).count() as u64;
     let unannounced = number(|ended| *ended == Ended::Silently);

@@ -1,12 +1,12 @@
 //! SERVER_010: a long way between two servers of a cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
+    Category, Context, Disturbed, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
     Thresholds, Validate, Verdict,
 };
 use crate::checks::as_text;
-use crate::checks::links::{milliseconds, name_of, observed_rtt, round_trip};
-use crate::snapshot::{Endpoint, Route, Server, Snapshot};
+use crate::checks::links::{RouteOf, milliseconds, observed_rtt, round_trip, routes};
+use crate::snapshot::{Endpoint, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,31 +93,17 @@ impl Rule for HighRouteRtt {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let servers = context.now.servers.values();
-        servers.flat_map(|server| judge_server(context.now, thresholds, server)).collect()
+        let slow = routes(context.now).filter_map(|of| {
+            let most = thresholds.of(&of.entity).rtt;
+            let rtt = of.route.rtt.filter(|rtt| *rtt > most)?;
+            Some(verdict(context.now, of, rtt, most))
+        });
+        slow.collect()
     }
 }
 
-fn judge_server(now: &Snapshot, thresholds: &Thresholds<Limits>, server: &Server) -> Vec<Verdict> {
-    let routes = server.routes.as_deref().unwrap_or_default();
-    let slow = routes.iter().filter_map(|route| {
-        let peer = name_of(now, &route.peer, route.peer_name.as_ref())?;
-        let entity = Entity::route(&server.name, server.cluster.as_ref(), &peer);
-        let most = thresholds.of(&entity).rtt;
-        let rtt = route.rtt.filter(|rtt| *rtt > most)?;
-        Some(verdict(now, server, (route, peer), entity, (rtt, most)))
-    });
-    slow.collect()
-}
-
-fn verdict(
-    now: &Snapshot,
-    server: &Server,
-    (route, peer): (&Route, Name),
-    entity: Entity,
-    (rtt, most): (Duration, Duration),
-) -> Verdict {
-    let routes = server.routes.as_deref().unwrap_or_default();
+fn verdict(now: &Snapshot, of: RouteOf<'_>, rtt: Duration, most: Duration) -> Verdict {
+    let RouteOf { server, route, beside: routes, peer, entity } = of;
     let at_peer = now.servers.get(&route.peer).and_then(|other| other.routes.as_ref());
     let back = at_peer.and_then(|routes| routes.iter().find(|back| back.peer == server.id));
     let slow = routes.iter().filter(|route| route.rtt > Some(most)).count() as u64;
@@ -157,7 +143,7 @@ fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Settings, Standing};
+    use crate::check::{Entity, Settings, Standing};
     use crate::checks::laws::{judge, judge_set, only};
     use crate::snapshot::build::System;
     use serde_json::json;

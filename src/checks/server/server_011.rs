@@ -4,6 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, count, percent, percent_of,
 };
+use crate::checks::evidence::since::{opened, per_minute};
 use crate::checks::evidence::{DOMINANT, Growth, LIKELY, OnServer, Silent, raised, sweep_gaps_at};
 use crate::snapshot::{Endpoint, FollowUp, Sample, Server, ServerVars, difference};
 use crate::text::Name;
@@ -167,7 +168,7 @@ impl Rule for ConnectionCountHigh {
 
     fn follow_ups(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<FollowUp> {
         let firing = context.now.servers.values().filter(|server| {
-            let warn_percent = thresholds.of(&entity(server)).warn_percent;
+            let warn_percent = thresholds.of(&Entity::of_server(server)).warn_percent;
             let vars = server.vars.as_ref();
             vars.is_some_and(|vars| fires(Ceiling::of(server, vars), vars.connections, warn_percent))
         });
@@ -179,13 +180,9 @@ impl Rule for ConnectionCountHigh {
     }
 }
 
-fn entity(server: &Server) -> Entity {
-    Entity::server(&server.name, server.cluster.as_ref())
-}
-
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref()?;
-    let entity = entity(server);
+    let entity = Entity::of_server(server);
     let warn_percent = thresholds.of(&entity).warn_percent;
     let ceiling = Ceiling::of(server, vars);
     if ceiling == Ceiling::Untold {
@@ -250,18 +247,16 @@ fn evidence(
     }
 }
 
-/// The id is new at every boot, so that the counter of a server found by its id has not started over.
 fn arrivals(context: &Context<'_>, server: &Server, vars: &ServerVars) -> Option<Arrivals> {
-    let seconds = context.seconds_since_previous()?;
-    let before = context.previous?.servers.get(&server.id)?.vars.as_ref()?;
-    let opened = vars.total_connections.checked_sub(before.total_connections)?;
+    let before = context.same_boot(server)?.vars.as_ref()?;
+    let opened = opened(context, server)?;
     let net = difference(vars.connections, before.connections);
-    Some(Arrivals { opened, net, opened_per_minute: (opened as f64 * 600.0 / seconds).round() / 10.0 })
+    Some(Arrivals { opened, net, opened_per_minute: per_minute(context, opened)? })
 }
 
 fn side_by_side(context: &Context<'_>, cluster: &Name, warn_percent: f64) -> ClusterView {
-    let members = || context.now.servers.values().filter(|server| server.cluster.as_ref() == Some(cluster));
-    let known = || members().filter_map(|server| server.vars.as_ref().map(|vars| (server, vars)));
+    let members = || context.now.members(cluster);
+    let known = || members().filter_map(|server| Some((server, server.vars.as_ref()?)));
     let ceilings: Vec<Ceiling> = known().map(|(server, vars)| Ceiling::of(server, vars)).collect();
     let mut servers: Vec<Row> = known()
         .map(|(server, vars)| {

@@ -5,8 +5,8 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
 use crate::checks::evidence::closed::{Ended, STALE, closed_gaps, count_of, own_count_of};
-use crate::checks::evidence::since::{Before, ByKindSince, before};
-use crate::snapshot::{Endpoint, Server, ServerVars, Version};
+use crate::checks::evidence::since::{Before, ByKindSince, before, counted_from};
+use crate::snapshot::{Endpoint, Server, Version};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -102,20 +102,14 @@ impl Rule for StaleConnections {
     }
 }
 
-/// How many the server counts since its start; none if it does not count them. It leaves out a zero.
-fn counter(server: &Server, vars: &ServerVars) -> Option<u64> {
-    let counts = server.version.is_some_and(|version| version >= COUNTED);
-    vars.stale_connections.or(counts.then_some(0))
-}
-
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref()?;
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let before = match before(context, server) {
         Ok(before) => before,
         Err(reason) => return Some(Verdict::unknown(entity, reason)),
     };
-    let counter = counter(server, vars);
+    let counter = counted_from(COUNTED, server, vars.stale_connections);
     if counter.is_none() && before.is_start() {
         // Of a server that is met for the first time no list of closed connections is asked for.
         let reason =

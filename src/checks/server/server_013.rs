@@ -4,10 +4,9 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, above, rounded,
 };
-use crate::checks::evidence::closed::account_label;
-use crate::checks::evidence::since::{Before, before};
+use crate::checks::evidence::since::{Before, before, counted_from};
 use crate::checks::evidence::sweep_gaps_at;
-use crate::snapshot::{Endpoint, Server, ServerVars, Snapshot, StalledReader, Version};
+use crate::snapshot::{Endpoint, Server, Snapshot, StalledReader, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -79,7 +78,7 @@ struct Reader {
 impl Reader {
     fn of(now: &Snapshot, reader: &StalledReader) -> Self {
         let StalledReader { cid, account, user, name, address, stalls, pending } = reader.clone();
-        Self { cid, account: account_label(now, &account), user, name, address, stalls, pending }
+        Self { cid, account: now.account_label(&account), user, name, address, stalls, pending }
     }
 
     fn label(&self) -> String {
@@ -142,17 +141,11 @@ impl Rule for StalledPublishers {
     }
 }
 
-/// Stalls since the start; none if the server does not count them. It leaves out a zero.
-fn counter(server: &Server, vars: &ServerVars) -> Option<u64> {
-    let counts = server.version.is_some_and(|version| version >= COUNTED);
-    vars.stalled_clients.or(counts.then_some(0))
-}
-
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let vars = server.vars.as_ref()?;
     let name = &server.name;
-    let entity = Entity::server(name, server.cluster.as_ref());
-    let Some(since_start) = counter(server, vars) else {
+    let entity = Entity::of_server(server);
+    let Some(since_start) = counted_from(COUNTED, server, vars.stalled_clients) else {
         let version =
             server.version.map_or_else(|| "of unknown version".into(), |version| version.to_string());
         let reason =

@@ -136,7 +136,7 @@ fn judge_server(now: &Snapshot, server: &Server) -> Option<Verdict> {
         format!("; in cluster {name} {unhealthy} of {answered} servers say so and {silent} are silent")
     });
     let summary = format!("JetStream does not work on server {name}: {problem}{beside}");
-    let entity = Entity::server(name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let observed = Observed::count(1, 1, "problems");
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation(server, &evidence)))
 }
@@ -157,8 +157,7 @@ fn cause(text: &str) -> Cause {
 
 fn cluster(now: &Snapshot, server: &Server) -> Option<ClusterView> {
     let cluster = server.cluster.as_ref()?;
-    let members = now.servers.values().filter(|other| other.cluster.as_ref() == Some(cluster));
-    let with_jetstream = members.filter(|other| {
+    let with_jetstream = now.members(cluster).filter(|other| {
         other.vars.as_ref().is_some_and(|vars| vars.jetstream.is_some()) || problem(other).is_some()
     });
     let with_jetstream: Vec<&Server> = with_jetstream.collect();

@@ -5,8 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, count, seconds,
 };
 use crate::checks::as_text;
-use crate::checks::evidence::closed::account_label;
-use crate::checks::evidence::in_words;
+use crate::checks::evidence::{in_words, most_frequent};
 use crate::snapshot::{
     Counted, Endpoint, Health, Problem, ProblemKind, Series, Server, Snapshot, lagging_asset,
 };
@@ -189,7 +188,7 @@ fn judge_server(
         }
     }
     let first = evidence.first.first().map_or("", |row| &*row.problem);
-    let entity = Entity::server(name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let lagging_for = thresholds.of(&entity).lagging_for.as_secs();
     let lasting = evidence.longest_lag_seconds.filter(|seconds| *seconds >= lagging_for);
     let since =
@@ -233,20 +232,13 @@ fn evidence(now: &Snapshot, health: &Health, problems: &[&Problem]) -> Evidence 
     Evidence {
         streams,
         consumers,
-        accounts: most(accounts.into_iter()),
-        causes: most(causes.into_iter().map(|(cause, count)| (Name::from(cause), count))),
+        accounts: most_frequent(accounts.into_iter()),
+        causes: most_frequent(causes.into_iter().map(|(cause, count)| (Name::from(cause), count))),
         first: rows,
         longest_lag_seconds: None,
         omitted: health.omitted,
         one_of_many,
     }
-}
-
-fn most(counts: impl Iterator<Item = (Name, u64)>) -> Vec<Counted> {
-    let mut counts: Vec<Counted> = counts.map(|(name, count)| Counted { name, count }).collect();
-    counts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-    counts.truncate(NAMED);
-    counts
 }
 
 fn row(now: &Snapshot, problem: &Problem, state: State) -> Row {
@@ -260,7 +252,7 @@ fn row(now: &Snapshot, problem: &Problem, state: State) -> Row {
     };
     let (account, stream) = (next(account), next(stream));
     let consumer = if *kind == ProblemKind::Consumer { next(consumer) } else { None };
-    let account = account.map(|account| account_label(now, &account));
+    let account = account.map(|account| now.account_label(&account));
     Row { state, account, stream, consumer, problem: text.clone() }
 }
 

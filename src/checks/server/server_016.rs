@@ -4,7 +4,6 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict,
 };
-use crate::checks::evidence::closed::account_label;
 use crate::snapshot::{Endpoint, Problem, ProblemKind, Server, Snapshot, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -126,13 +125,13 @@ fn judge_server(now: &Snapshot, server: &Server) -> Option<Verdict> {
     let name = &server.name;
     let summary = match (total, &first.account) {
         (1, Some(account)) => {
-            let account = account_label(now, account);
+            let account = now.account_label(account);
             format!("JetStream of server {name} does not find account {account}: {}", first.text)
         }
         (1, None) => format!("JetStream of server {name} does not find an account: {}", first.text),
         _ => format!("JetStream of server {name} does not find {total} accounts, such as: {}", first.text),
     };
-    let entity = Entity::server(name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let observed = Observed::count(total, 1, "accounts");
     Some(Verdict::firing(entity, summary, observed, &evidence, remediation(server, &evidence)))
 }

@@ -1,12 +1,12 @@
 //! SERVER_018: a long way between a server and another cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
+    Category, Context, Disturbed, EntityType, Kind, Meta, OutOfRange, Partial, Rule, Scope, Severity,
     Thresholds, Validate, Verdict,
 };
 use crate::checks::as_text;
 use crate::checks::evidence::TOP;
-use crate::checks::links::{milliseconds, name_of, observed_rtt, round_trip};
+use crate::checks::links::{GatewayOf, gateways, milliseconds, name_of, observed_rtt, round_trip};
 use crate::snapshot::{Endpoint, Gateway, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -101,30 +101,19 @@ impl Rule for HighGatewayRtt {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let now = context.now;
-        let links = now.servers.values().flat_map(|server| {
-            let outbound = server.gateways.iter().flat_map(|gateways| &gateways.outbound);
-            outbound.map(move |(remote, gateway)| (server, remote, gateway))
-        });
-        let slow = links.filter_map(|(server, remote, gateway)| {
-            let entity = Entity::gateway(&server.name, server.cluster.as_ref(), remote);
-            let most = thresholds.of(&entity).rtt;
-            let rtt = gateway.rtt.filter(|rtt| *rtt > most)?;
-            Some(verdict(now, server, (remote, gateway), entity, (rtt, most)))
+        let slow = gateways(context.now).filter_map(|of| {
+            let most = thresholds.of(&of.entity).rtt;
+            let rtt = of.gateway.rtt.filter(|rtt| *rtt > most)?;
+            Some(verdict(context.now, of, rtt, most))
         });
         slow.collect()
     }
 }
 
-fn verdict(
-    now: &Snapshot,
-    server: &Server,
-    (remote, gateway): (&Name, &Gateway),
-    entity: Entity,
-    (rtt, most): (Duration, Duration),
-) -> Verdict {
-    let members = now.servers.values().filter(|other| other.id == server.id || is_beside(other, server));
-    let mut same: Vec<(Duration, &Server, &Gateway)> = members
+fn verdict(now: &Snapshot, of: GatewayOf<'_>, rtt: Duration, most: Duration) -> Verdict {
+    let GatewayOf { server, remote, gateway, entity } = of;
+    let mut same: Vec<(Duration, &Server, &Gateway)> = now
+        .cluster_of(server)
         .filter_map(|other| {
             let gateway = other.gateways.as_ref()?.outbound.get(remote)?;
             Some((gateway.rtt?, other, gateway))
@@ -174,14 +163,10 @@ fn verdict(
     Verdict::firing(entity, summary, observed_rtt(rtt, most), &evidence, steps)
 }
 
-fn is_beside(other: &Server, server: &Server) -> bool {
-    server.cluster.is_some() && other.cluster == server.cluster
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Standing;
+    use crate::check::{Entity, Standing};
     use crate::checks::laws::{judge, only};
     use crate::snapshot::build::System;
     use serde_json::json;

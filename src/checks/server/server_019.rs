@@ -83,7 +83,7 @@ impl Rule for JetStreamStorageNearMaximum {
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let here = Medium::File.of(server.vars.as_ref()?.jetstream.as_ref()?);
     let most = here.most?;
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let limits = thresholds.of(&entity);
     if !reaches(here.used, most, limits.warn_percent) {
         return None;

@@ -1,7 +1,7 @@
 //! Evidence that the checks of services share.
 
 use crate::checks::evidence::TOP;
-use crate::snapshot::{Service, Snapshot};
+use crate::snapshot::Service;
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -36,10 +36,4 @@ pub(super) fn rows(service: &Service) -> Vec<ConnectionRow> {
         version: connection.library.version.clone(),
     };
     service.connections.iter().take(TOP).map(row).collect()
-}
-
-/// The name that people know an account by.
-pub(super) fn label(snapshot: &Snapshot, account: &Name) -> Name {
-    let known = snapshot.accounts.get(account).and_then(|account| account.name.as_ref());
-    known.unwrap_or(account).clone()
 }

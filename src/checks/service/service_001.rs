@@ -101,8 +101,7 @@ impl Rule for LibraryMismatch {
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let now = context.now;
         let verdict = |((account, name), service): (&(Name, Name), &Service)| {
-            let account_name = now.accounts.get(account).and_then(|account| account.name.as_ref());
-            let entity = Entity::service(account, account_name, name);
+            let entity = Entity::service(account, now.account_name(account), name);
             let most = thresholds.of(&entity).max_libraries;
             let distinct = service.libraries.len() as u64;
             (distinct > most).then(|| fire(now, entity, service, most))
@@ -140,7 +139,7 @@ fn fire(now: &Snapshot, entity: Entity, service: &Service, most: u64) -> Verdict
     let summary = format!(
         "service {} of account {} runs on {} client libraries: {}{more}",
         entity.label(),
-        super::row::label(now, &account),
+        now.account_label(&account),
         libraries.len(),
         told.join(", "),
     );

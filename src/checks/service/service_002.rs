@@ -1,11 +1,10 @@
 //! SERVICE_002: a service has no instance any longer.
 
-use super::row::label;
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least, count, seconds,
 };
-use crate::checks::evidence::{TOP, in_words, rfc3339};
+use crate::checks::evidence::{TOP, first_names, in_words, rfc3339};
 use crate::checks::roll_up::first_and_rest;
 use crate::snapshot::{Endpoint, Series, service_of};
 use crate::text::Name;
@@ -45,8 +44,7 @@ impl Validate for Limits {
     fn validate(&self) -> Result<(), OutOfRange> {
         seconds("show_for", self.show_for)?;
         if self.show_for > LONGEST {
-            let value = humantime::format_duration(self.show_for).to_string();
-            return Err(OutOfRange { key: "show_for", value, expected: "at most 1h" });
+            return Err(OutOfRange::duration("show_for", self.show_for, "at most 1h"));
         }
         at_least("most", self.most, 1)
     }
@@ -181,8 +179,7 @@ fn judge_account(
     verdicts: &mut Vec<Verdict>,
 ) {
     let now = context.now;
-    let name = now.accounts.get(account).and_then(|account| account.name.as_ref());
-    let entity = |service: &Name| Entity::service(account, name, service);
+    let entity = |service: &Name| Entity::service(account, now.account_name(account), service);
     gone.retain(|one| {
         let since = now.taken_at - one.last - context.history.services_unseen(one.last);
         let entity = entity(&one.name);
@@ -222,10 +219,8 @@ fn verdict(context: &Context<'_>, account: &Name, entity: Entity, gone: &[Gone])
         servers.filter_map(|snapshot| snapshot.servers.get(id)).map(|server| server.name.clone()).next()
     };
     let row = |one: &Gone| {
-        let mut servers: Vec<Name> =
-            one.instances.keys().map(|id| name_of(id).unwrap_or_else(|| id.clone())).collect();
-        servers.sort();
-        servers.truncate(TOP);
+        let servers = one.instances.keys().map(|id| name_of(id).unwrap_or_else(|| id.clone()));
+        let (servers, _) = first_names(servers);
         Row {
             name: one.name.clone(),
             last_seen: rfc3339(one.last),
@@ -251,7 +246,7 @@ fn verdict(context: &Context<'_>, account: &Name, entity: Entity, gone: &[Gone])
         connections: now.accounts.get(account).map(|account| account.connections()),
         servers_gone,
     };
-    let label = label(now, account);
+    let label = now.account_label(account);
     let summary = match &*evidence.services {
         [one] if *entity.id == *one.name => format!(
             "service {} of account {label} has no instance: {} {} seen {} ago",

@@ -1,11 +1,11 @@
 //! OPT_SYS_005: bytes pile up at a server for another one of its cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Category, Context, Disturbed, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least,
 };
-use crate::checks::links::{mebibytes, name_of};
-use crate::snapshot::{Endpoint, Route, Server, difference};
+use crate::checks::links::{RouteOf, mebibytes, routes};
+use crate::snapshot::{Endpoint, difference};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -101,33 +101,18 @@ impl Rule for RoutePending {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let links = context.now.servers.values().flat_map(|server| {
-            let routes = server.routes.iter().flatten();
-            routes.map(move |route| (server, route))
-        });
-        let full = links.filter_map(|(server, route)| {
-            let peer = name_of(context.now, &route.peer, route.peer_name.as_ref())?;
-            let entity = Entity::route(&server.name, server.cluster.as_ref(), &peer);
-            let most = thresholds.of(&entity).pending_bytes;
-            (route.most_pending.0 > most).then(|| verdict(context, server, (route, peer), entity, most))
+        let full = routes(context.now).filter_map(|of| {
+            let most = thresholds.of(&of.entity).pending_bytes;
+            (of.route.most_pending.0 > most).then(|| verdict(context, of, most))
         });
         full.collect()
     }
 }
 
-fn verdict(
-    context: &Context<'_>,
-    server: &Server,
-    (route, peer): (&Route, Name),
-    entity: Entity,
-    most: u64,
-) -> Verdict {
-    let routes = server.routes.as_deref().unwrap_or_default();
+fn verdict(context: &Context<'_>, of: RouteOf<'_>, most: u64) -> Verdict {
+    let RouteOf { server, route, beside: routes, peer, entity } = of;
     let (pending, account) = &route.most_pending;
-    let label = account.as_ref().map(|account| {
-        let known = context.now.accounts.get(account).and_then(|account| account.name.as_ref());
-        known.unwrap_or(account).clone()
-    });
+    let label = account.as_ref().map(|account| context.now.account_label(account));
     let before = context.same_boot(server).and_then(|before| before.routes.as_ref());
     let before = before.and_then(|routes| routes.iter().find(|before| before.peer == route.peer));
     let evidence = Evidence {
@@ -174,7 +159,7 @@ fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Standing;
+    use crate::check::{Entity, Standing};
     use crate::checks::laws::{judge, judge_with, only};
     use crate::snapshot::build::System;
     use serde_json::json;

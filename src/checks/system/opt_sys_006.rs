@@ -1,27 +1,16 @@
 //! OPT_SYS_006: a leafnode's link is not compressed.
 
 use crate::check::{
-    Category, Context, Disturbed, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
-    Severity, Thresholds, Validate, Verdict,
+    Category, Context, Disturbed, EntityType, Kind, Meta, NoThresholds, Observed, Partial, Rule, Scope,
+    Severity, Thresholds, Verdict,
 };
 use crate::checks::links::{Connection, LeafRows, Leafnode, leafnodes, named};
 use crate::snapshot::{Endpoint, Leaf, Snapshot};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// See [`Rule::META`].
 pub(super) struct LeafCompressionOff;
-
-/// It has no thresholds.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {}
-
-impl Validate for Limits {
-    fn validate(&self) -> Result<(), OutOfRange> {
-        Ok(())
-    }
-}
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Evidence {
@@ -69,10 +58,10 @@ impl Rule for LeafCompressionOff {
     };
     // What is agreed on does not depend on who else leaves.
     const DISTURBED: Disturbed = Disturbed::Never;
-    type Thresholds = Limits;
+    type Thresholds = NoThresholds;
     type Evidence = Evidence;
 
-    fn judge(context: &Context<'_>, _: &Thresholds<Limits>) -> Vec<Verdict> {
+    fn judge(context: &Context<'_>, _: &Thresholds<NoThresholds>) -> Vec<Verdict> {
         let off = leafnodes(context.now).into_iter().filter_map(|leafnode| {
             let off: Vec<_> = leafnode.connections.iter().copied().filter(|one| is_off(one.leaf)).collect();
             (!off.is_empty()).then_some((leafnode, off))
@@ -96,7 +85,7 @@ fn verdict(now: &Snapshot, leafnode: &Leafnode<'_>, off: &[Connection<'_>], all:
         off_on_server: on_server.iter().filter(|leaf| is_off(leaf)).count() as u64,
         such_leafnodes: all,
     };
-    let (label, account) = (&leafnode.label, leafnode.account_label(now));
+    let (label, account) = (&leafnode.label, now.account_label(&leafnode.account));
     let summary = format!("the link of leafnode {label} of account {account} is not compressed");
     let server = off.first().map_or_else(String::new, |one| one.server.name.to_string());
     let is_spoke = off.first().is_some_and(|one| one.leaf.is_spoke == Some(true));

@@ -110,7 +110,7 @@ impl Rule for FanOutAnomaly {
 fn judge_server(context: &Context<'_>, thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
     let interest = server.interest.as_ref()?;
     let (most, average) = (interest.max_fanout, interest.avg_fanout);
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let limits = thresholds.of(&entity);
     let fires = average.is_finite()
         && average > limits.min_average

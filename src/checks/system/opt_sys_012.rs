@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least, rounded,
 };
-use crate::checks::evidence::{TOP, in_words};
+use crate::checks::evidence::{TOP, in_words, most_frequent};
 use crate::snapshot::{Counted, Endpoint, Series, Server, difference};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -242,12 +242,7 @@ fn judge_group(
 
 fn opened(context: &Context<'_>) -> Vec<Counted> {
     let accounts = context.now.accounts.values().filter(|account| account.fold.opened > 0);
-    let mut opened: Vec<Counted> = accounts
-        .map(|account| Counted { name: Name::from(account.label()), count: account.fold.opened })
-        .collect();
-    opened.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.name.cmp(&b.name)));
-    opened.truncate(TOP);
-    opened
+    most_frequent(accounts.map(|account| (Name::from(account.label()), account.fold.opened)))
 }
 
 fn moved(context: &Context<'_>) -> Vec<Moved> {

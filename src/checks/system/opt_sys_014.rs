@@ -1,11 +1,11 @@
 //! OPT_SYS_014: bytes pile up at a server for another cluster.
 
 use crate::check::{
-    Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
+    Category, Context, Disturbed, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least,
 };
-use crate::checks::links::{mebibytes, name_of};
-use crate::snapshot::{Endpoint, Gateway, Server, difference};
+use crate::checks::links::{GatewayOf, gateways, mebibytes, name_of};
+use crate::snapshot::{Endpoint, Server, difference};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -94,30 +94,18 @@ impl Rule for GatewayPending {
     type Evidence = Evidence;
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
-        let links = context.now.servers.values().flat_map(|server| {
-            let outbound = server.gateways.iter().flat_map(|gateways| &gateways.outbound);
-            outbound.map(move |(remote, gateway)| (server, remote, gateway))
-        });
-        let full = links.filter_map(|(server, remote, gateway)| {
-            let entity = Entity::gateway(&server.name, server.cluster.as_ref(), remote);
-            let most = thresholds.of(&entity).pending_bytes;
-            (gateway.pending > most).then(|| verdict(context, server, (remote, gateway), entity, most))
+        let full = gateways(context.now).filter_map(|of| {
+            let most = thresholds.of(&of.entity).pending_bytes;
+            (of.gateway.pending > most).then(|| verdict(context, of, most))
         });
         full.collect()
     }
 }
 
-fn verdict(
-    context: &Context<'_>,
-    server: &Server,
-    (remote, gateway): (&Name, &Gateway),
-    entity: Entity,
-    most: u64,
-) -> Verdict {
+fn verdict(context: &Context<'_>, of: GatewayOf<'_>, most: u64) -> Verdict {
+    let GatewayOf { server, remote, gateway, entity } = of;
     let to_remote = |server: &Server| Some(server.gateways.as_ref()?.outbound.get(remote)?.pending);
-    let others = context.now.servers.values();
-    let beside = others.filter(|other| server.cluster.is_some() && other.cluster == server.cluster);
-    let same: Vec<u64> = beside.filter_map(to_remote).collect();
+    let same: Vec<u64> = context.now.cluster_of(server).filter_map(to_remote).collect();
     let before = context.same_boot(server).and_then(to_remote);
     let peer = name_of(context.now, &gateway.peer, None);
     let evidence = Evidence {
@@ -125,8 +113,8 @@ fn verdict(
         peer: peer.clone(),
         peer_answers: context.now.servers.contains_key(&gateway.peer),
         grown_since_previous: before.map(|before| difference(gateway.pending, before)),
-        gateways: (same.len() as u64).max(1),
-        pending_gateways: (same.iter().filter(|pending| **pending > most).count() as u64).max(1),
+        gateways: same.len() as u64,
+        pending_gateways: same.iter().filter(|pending| **pending > most).count() as u64,
     };
     let (name, pending) = (&server.name, mebibytes(gateway.pending));
     let summary = format!("{pending} wait at server {name} to be sent to cluster {remote}");
@@ -155,8 +143,9 @@ fn verdict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::Standing;
+    use crate::check::{Entity, Standing};
     use crate::checks::laws::{judge, judge_with, only};
+    use crate::snapshot::Gateway;
     use crate::snapshot::build::System;
     use serde_json::json;
 

@@ -98,7 +98,7 @@ impl Rule for LeafAutoCompression {
 }
 
 fn judge_server(thresholds: &Thresholds<Limits>, server: &Server) -> Option<Verdict> {
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let most = thresholds.of(&entity).leafnodes;
     // The hub's side: a leaf has one remote or two.
     let leafs: Vec<&Leaf> =

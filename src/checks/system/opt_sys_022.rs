@@ -146,7 +146,7 @@ impl Rule for SubscriptionGrowth {
                 Some(window) if window.epochs >= EPOCHS => judge_server(context, thresholds, server, &window),
                 // Also after a gap: the growth that was found may go on.
                 _ => Some(Verdict::not_yet(
-                    Entity::server(&server.name, server.cluster.as_ref()),
+                    Entity::of_server(server),
                     format!("it looks at {EPOCHS} epochs in a row, of which {} have been seen", points.len()),
                 )),
             }
@@ -210,7 +210,7 @@ fn judge_server(
     server: &Server,
     window: &Window,
 ) -> Option<Verdict> {
-    let entity = Entity::server(&server.name, server.cluster.as_ref());
+    let entity = Entity::of_server(server);
     let limits = thresholds.of(&entity);
     if !window.is_growth(limits) {
         return None;

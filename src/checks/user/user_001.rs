@@ -2,7 +2,7 @@
 
 use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, Partial, Rule, Scope, Severity,
-    Thresholds, Validate, Verdict, count, percent_of,
+    Thresholds, Validate, Verdict, count,
 };
 use crate::checks::evidence::{ServerShare, TopList, by_server, rfc3339, sweep_gaps};
 use crate::checks::roll_up::{MOST, Of, by_user, user as entity_of};
@@ -113,8 +113,7 @@ fn report(context: &Context<'_>, (account, user): Of<'_>, entity: Entity, shows:
         account.label(),
         count(bearer, "connection"),
     );
-    let observed =
-        Observed { percent: percent_of(bearer, connections), ..Observed::count(bearer, 0, "connections") };
+    let observed = Observed::count(bearer, 0, "connections").part_of(connections);
     let nothing = UserDetails::default();
     let details = user.details().unwrap_or(&nothing);
     let covered = user.details().map_or(0, |details| connections.saturating_sub(details.before));

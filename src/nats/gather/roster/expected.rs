@@ -73,42 +73,12 @@ impl Expected {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{Entity, Observed, Severity};
-    use crate::checks::find;
-    use crate::finding::{AgentInfo, FINDING_TYPE, Status, fingerprint};
+    use crate::check::Entity;
+    use crate::finding::samples;
     use serde_json::json;
 
     fn finding(check: &str, entity: Entity, evidence: Value) -> Finding {
-        let meta = find(check).unwrap().meta;
-        let at = OffsetDateTime::UNIX_EPOCH;
-        Finding {
-            kind_of_message: FINDING_TYPE.into(),
-            fingerprint: fingerprint("test", check, &entity),
-            status: Status::Firing,
-            check: meta.id.into(),
-            name: meta.name.into(),
-            severity: Severity::Warning,
-            category: meta.category,
-            kind: meta.kind,
-            entity,
-            summary: String::new(),
-            observed: Observed::count(1, 1, "epochs"),
-            evidence,
-            remediation: Vec::new(),
-            docs_url: None,
-            epoch: 0,
-            first_seen: at,
-            last_seen: at,
-            resolved_at: None,
-            epochs: 1,
-            successor: None,
-            flaps: 0,
-            clear_epochs: 0,
-            held: None,
-            silenced: None,
-            system: "test".into(),
-            agent: AgentInfo { id: String::new(), name: String::new(), version: String::new() },
-        }
+        Finding { evidence, ..samples::finding(check, entity) }
     }
 
     #[test]
