@@ -343,6 +343,10 @@ impl System {
         for (id, fold) in folds {
             let closed = &mut snapshot.servers.get_mut(&id).unwrap().closed;
             *closed = closed.take().map(|before| Closed { own: before.own, ..fold.finish(before.at_least) });
+            if closed.as_ref().is_some_and(|closed| closed.unsure > 0) {
+                let answer = Answer::Partial("of some it is not known whose they were".into());
+                snapshot.coverage.note(Endpoint::Closed, &id, answer);
+            }
         }
         snapshot
     }

@@ -51,7 +51,10 @@ pub struct Closed {
     pub own: BTreeMap<Name, u64>,
     /// How many are in no group, because there was no more room; they are in the totals. Ordinary ends do not count.
     pub ungrouped: u64,
-    /// Whether more ended than were listed, or than there was room for in groups, so that every count is a lower bound.
+    /// How many are in no group, because they show no account and it is not known whether the server lets in everybody, as
+    /// the global account; they are in the totals. Ordinary ends do not count.
+    pub unsure: u64,
+    /// Whether more ended than were listed, or than could be put into groups, so that every count is a lower bound.
     pub at_least: bool,
 }
 
@@ -132,6 +135,7 @@ pub struct ClosedFold {
     groups: BTreeMap<(Option<Name>, Name), ClosedGroup>,
     reasons: BTreeMap<Name, u64>,
     ungrouped: u64,
+    unsure: u64,
     own: BTreeMap<Name, u64>,
     texts: Texts,
 }
@@ -140,9 +144,12 @@ impl ClosedFold {
     /// Takes in a connection that ended then.
     pub fn add(&mut self, source: &ClosedSource, connection: &Connection<'_>, stop: OffsetDateTime) {
         let reason = self.count(&connection.reason);
+        let Some(has_account) = has_account(source, connection) else {
+            self.unsure = self.unsure.saturating_add(u64::from(!ORDINARY_ENDS.contains(&&*reason)));
+            return;
+        };
         let owner = Owner::of(connection, source.version);
-        let account = has_account(source, connection).then(|| owner.account.clone());
-        let key = (account, reason);
+        let key = (has_account.then(|| owner.account.clone()), reason);
         if !self.groups.contains_key(&key) && self.groups.len() >= CLOSED_GROUPS && !self.make_room(&key.1) {
             return;
         }
@@ -209,9 +216,9 @@ impl ClosedFold {
 
     /// What was learnt, when the last page has been taken in.
     pub fn finish(self, at_least: bool) -> Closed {
-        let Self { groups, reasons, ungrouped, own, texts: _ } = self;
-        let at_least = at_least || ungrouped > 0;
-        Closed { groups: groups.into_values().collect(), reasons, ungrouped, own, at_least }
+        let Self { groups, reasons, ungrouped, unsure, own, texts: _ } = self;
+        let at_least = at_least || ungrouped > 0 || unsure > 0;
+        Closed { groups: groups.into_values().collect(), reasons, ungrouped, unsure, own, at_least }
     }
 }
 
@@ -227,16 +234,19 @@ pub fn is_before_login(reason: &str) -> bool {
 }
 
 /// Whether it belonged to an account, the global one included. That one is never printed, and neither is any for a client
-/// that did not log in.
-fn has_account(source: &ClosedSource, connection: &Connection<'_>) -> bool {
+/// that did not log in. None where that depends on what is not known of the server.
+fn has_account(source: &ClosedSource, connection: &Connection<'_>) -> Option<bool> {
     if !connection.account.is_empty() {
-        return true;
+        return Some(true);
     }
     if is_before_login(&connection.reason) {
-        return false;
+        return Some(false);
+    }
+    if !connection.authorized_user.is_empty() {
+        return Some(true);
     }
     // Nobody has to say who he is where everybody may come in.
-    source.auth_required == Some(false) || !connection.authorized_user.is_empty()
+    source.auth_required.map(|required| !required)
 }
 
 #[cfg(test)]
@@ -297,7 +307,11 @@ mod tests {
             assert_eq!(closed.groups[0].account.as_deref(), expected, "{account} {user} {reason}");
         }
         let unknown = ClosedSource { auth_required: None, ..source((2, 15, 1), true) };
-        assert_eq!(of(&unknown, &[ended(1, "", "", "Client Closed")]).groups[0].account, None);
+        let ends = ["Read Error", "Client Closed", "Authentication Failure"];
+        let closed = of(&unknown, &ends.map(|reason| ended(1, "", "", reason)));
+        let whose: Vec<_> = closed.groups.iter().map(|group| (&group.account, &*group.reason)).collect();
+        assert_eq!(whose, [(&None, "Authentication Failure")]);
+        assert_eq!((closed.unsure, closed.at_least, closed.reasons.len()), (1, true, 3));
     }
 
     #[test]

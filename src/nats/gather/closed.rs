@@ -165,7 +165,7 @@ async fn look(inbox: &Inbox, plan: &Plan, lanes: &Lanes, target: Target) -> Look
             let untold = taken.named.left;
             let closed = taken.end(!done);
             let answer = match &closed {
-                Some((closed, _)) => wholeness(closed, done, untold),
+                Some((closed, _)) => wholeness(closed, done, untold as u64 + closed.unsure),
                 None => Answer::Failed("it does not tell its time".into()),
             };
             return Looked { id, closed, answer, tally };
@@ -175,7 +175,7 @@ async fn look(inbox: &Inbox, plan: &Plan, lanes: &Lanes, target: Target) -> Look
 }
 
 /// What was left out may be what a check looks for: without saying so, it would pass for what did not happen.
-fn wholeness(closed: &Closed, done: bool, untold: usize) -> Answer {
+fn wholeness(closed: &Closed, done: bool, untold: u64) -> Answer {
     if !done {
         return Answer::Partial(format!("only the last {MOST} connections that ended were read"));
     }
