@@ -2,7 +2,9 @@
 
 #![no_main]
 
-use insights_agent::wire::{WireError, account_statz, accountz, claims_list, envelope, event, jwt, statsz, varz};
+use insights_agent::wire::{
+    WireError, account_statz, accountz, claims_list, envelope, event, jwt, statsz, varz,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// An error holds positions and at most a cut text of the server.
