@@ -1,7 +1,8 @@
 //! What the agent's user may do at the least, and how that is written down for nats-server and for nsc.
 //!
 //! The requests are named one by one. A wider `$SYS.REQ.SERVER.*.*` would be shorter, but `RELOAD`, `KICK` and `LDM`
-//! have the same shape, and with them a stolen user could take a system down.
+//! have the same shape, and with them a stolen user could take a system down; so do `UPDATE` and `DELETE` beside the claims
+//! that are listed and looked up.
 
 use crate::api;
 use crate::config::{Config, SinkConfig};
@@ -217,6 +218,8 @@ mod tests {
                 "$SYS.REQ.SERVER.*.ACCOUNTZ",
                 "$SYS.REQ.ACCOUNT.*.CONNZ",
                 "$SYS.REQ.SERVER.*.SUBSZ",
+                "$SYS.REQ.CLAIMS.LIST",
+                "$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP",
                 "$SYS.REQ.USER.INFO",
                 "team.a.>",
                 "insights.agents.*",

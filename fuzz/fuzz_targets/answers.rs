@@ -2,7 +2,9 @@
 
 #![no_main]
 
-use insights_agent::wire::{WireError, account_statz, accountz, envelope, event, statsz, varz};
+use insights_agent::wire::{
+    WireError, account_statz, accountz, claims_list, envelope, event, jwt, statsz, varz,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// An error holds positions and at most a cut text of the server.
@@ -20,4 +22,8 @@ fuzz_target!(|body: &[u8]| {
     harmless(envelope::parse::<account_statz::AccountStatz>(body));
     harmless(envelope::parse::<accountz::Accountz>(body));
     harmless(event::disconnect(body));
+    harmless(claims_list::parse(body));
+    if let Ok(token) = std::str::from_utf8(body) {
+        let _ = jwt::account_imports(token, "A");
+    }
 });

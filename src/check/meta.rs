@@ -204,7 +204,7 @@ pub struct Meta {
     /// Requests without whose answers nothing can be judged. None for a check that is about missing answers: it is judged
     /// in every epoch.
     pub needs: &'static [Endpoint],
-    /// Requests whose answers complete the evidence; the verdict does not depend on them.
+    /// Requests whose answers complete the evidence, or make the verdict surer; it is given without them.
     pub evidence_from: &'static [Endpoint],
     /// See [`Scope`].
     pub scope: Scope,

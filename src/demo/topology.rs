@@ -3,7 +3,7 @@
 //! Everything listens on 127.0.0.1 only; HTTP monitoring and, unless asked for, JetStream are off.
 
 use std::fmt::{self, Display, Formatter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const HOST: &str = "127.0.0.1";
 
@@ -28,6 +28,9 @@ pub struct ServerConf {
     pub jetstream: Option<PathBuf>,
     /// Accounts and users.
     pub access: Access,
+    /// Where the resolver of operator mode keeps the JWTs of all accounts, those that `access` names to begin with; `None`
+    /// for one in memory.
+    pub resolver_dir: Option<PathBuf>,
     /// Lines added as they are.
     pub extra: String,
 }
@@ -45,6 +48,7 @@ impl ServerConf {
             leafnode_remotes: Vec::new(),
             jetstream: None,
             access,
+            resolver_dir: None,
             extra: String::new(),
         }
     }
@@ -97,7 +101,7 @@ pub enum LeafLogin {
 pub enum Access {
     /// Nowhere: everybody may come in, and the system account is the server's own `$SYS`, without any user.
     Open,
-    /// Operator mode with a memory resolver.
+    /// Operator mode, with a memory resolver unless the server says otherwise.
     Operator {
         /// The operator's JWT.
         operator_jwt: String,
@@ -194,7 +198,7 @@ impl Display for ServerConf {
             }
             writeln!(f, "}}")?;
         }
-        self.access.fmt(f)?;
+        self.access.write(f, self.resolver_dir.as_deref())?;
         f.write_str(&self.extra)
     }
 }
@@ -247,12 +251,24 @@ impl Display for LeafRemote {
 
 impl Display for Access {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.write(f, None)
+    }
+}
+
+impl Access {
+    fn write(&self, f: &mut Formatter<'_>, resolver_dir: Option<&Path>) -> fmt::Result {
         match self {
             Self::Open => Ok(()),
             Self::Operator { operator_jwt, system_account, preload } => {
                 writeln!(f, "operator: {}", quote(operator_jwt))?;
                 writeln!(f, "system_account: {}", quote(system_account))?;
-                writeln!(f, "resolver: MEMORY\nresolver_preload {{")?;
+                match resolver_dir {
+                    None => writeln!(f, "resolver: MEMORY")?,
+                    Some(dir) => {
+                        writeln!(f, "resolver {{ type: full, dir: {} }}", quote(&dir.to_string_lossy()))?
+                    }
+                }
+                writeln!(f, "resolver_preload {{")?;
                 for (key, jwt) in preload {
                     writeln!(f, "  {}: {}", quote(key), quote(jwt))?;
                 }

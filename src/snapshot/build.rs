@@ -30,7 +30,7 @@ fn id_of(server: &str) -> Name {
     Name::from(format!("ID-{server}"))
 }
 
-const ASKED: [Endpoint; 16] = [
+const ASKED: [Endpoint; 18] = [
     Endpoint::Statsz,
     Endpoint::Varz,
     Endpoint::Connz,
@@ -47,6 +47,8 @@ const ASKED: [Endpoint; 16] = [
     Endpoint::AccountDetails,
     Endpoint::Services,
     Endpoint::Interest,
+    Endpoint::ClaimsList,
+    Endpoint::ClaimsLookup,
 ];
 
 impl System {

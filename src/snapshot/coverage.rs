@@ -43,11 +43,17 @@ pub enum Endpoint {
     /// `$SYS.REQ.SERVER.<id>.CONNZ` of connections that subscribe to what their account imports. A server of which nothing
     /// was wanted has answered.
     Interest,
+    /// `$SYS.REQ.CLAIMS.LIST`: the accounts that the servers' resolver keeps, which is asked rarely. A server that keeps
+    /// none has answered.
+    ClaimsList,
+    /// `$SYS.REQ.ACCOUNT.<account>.CLAIMS.LOOKUP`: the JWT of an account that no server has loaded. The answer does
+    /// not tell whose it is.
+    ClaimsLookup,
 }
 
 impl Endpoint {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Statsz,
         Self::Varz,
         Self::Connz,
@@ -65,6 +71,8 @@ impl Endpoint {
         Self::AccountDetails,
         Self::Services,
         Self::Interest,
+        Self::ClaimsList,
+        Self::ClaimsLookup,
     ];
 
     /// The name used in reasons.
@@ -87,6 +95,8 @@ impl Endpoint {
             Self::AccountDetails => "ACCOUNTZ with imports and exports",
             Self::Services => "CONNZ of services",
             Self::Interest => "CONNZ by subject",
+            Self::ClaimsList => "CLAIMS LIST",
+            Self::ClaimsLookup => "CLAIMS LOOKUP",
         }
     }
 
@@ -105,6 +115,8 @@ impl Endpoint {
             Self::Leafz => Some("$SYS.REQ.SERVER.*.LEAFZ"),
             Self::Subsz => Some("$SYS.REQ.SERVER.*.SUBSZ"),
             Self::Healthz => Some("$SYS.REQ.SERVER.*.HEALTHZ"),
+            Self::ClaimsList => Some("$SYS.REQ.CLAIMS.LIST"),
+            Self::ClaimsLookup => Some("$SYS.REQ.ACCOUNT.*.CLAIMS.LOOKUP"),
             Self::Events => None,
         }
     }

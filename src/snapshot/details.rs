@@ -201,10 +201,10 @@ impl AccountDetails {
 }
 
 /// A kind, an exporting account, its subject and the local one.
-type Parts = (ShareKind, Name, Name, Name);
+pub(super) type Parts = (ShareKind, Name, Name, Name);
 
 /// Subjects of claims and of answers of every version in one form.
-fn parts(import: &accountz::Import) -> Option<Parts> {
+pub(super) fn parts(import: &accountz::Import) -> Option<Parts> {
     let kind = ShareKind::of(&import.kind)?;
     let name = |text: &str| bounded(text, NAME_BYTES);
     let (subject, local) = match kind {

@@ -26,6 +26,7 @@ mod services;
 mod slow;
 mod subject;
 mod texts;
+mod unloaded;
 mod unseen;
 mod vars;
 
@@ -66,6 +67,7 @@ pub use server::{Server, Version};
 pub use services::{Library, OldestList, Service, ServiceConnection, ServiceLists, Services, service_of};
 pub use slow::SlowCounts;
 pub use subject::{covers, overlaps};
+pub use unloaded::{Unloaded, UnloadedImport, UnloadedImports};
 pub use vars::{ByKind, JetStreamVars, ServerVars};
 
 use crate::text::Name;
@@ -95,6 +97,8 @@ pub struct Snapshot {
     pub service_lists: ServiceLists,
     /// Whether anybody listens to an imported stream, by the importing account and the local subject.
     pub interest: BTreeMap<(Name, Name), Interest>,
+    /// The accounts that the servers' resolver keeps and no server has loaded; none where nobody lists them.
+    pub unloaded: Option<Unloaded>,
     /// The answers to targeted requests.
     pub follow_ups: FollowUpResults,
     /// Which server answered what.
@@ -152,6 +156,7 @@ impl Snapshot {
             services: Services::new(),
             service_lists: ServiceLists::default(),
             interest: BTreeMap::new(),
+            unloaded: None,
             follow_ups: FollowUpResults::default(),
             coverage: Coverage::default(),
             departures: Vec::new(),
@@ -185,6 +190,7 @@ impl Snapshot {
         self.services.values_mut().for_each(Service::forget_connections);
         self.service_lists = ServiceLists::default();
         self.interest = BTreeMap::new();
+        self.unloaded = None;
         self.follow_ups = FollowUpResults::default();
     }
 

@@ -65,7 +65,7 @@ pub struct Export {
 }
 
 /// An import, of the account or of its claims.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Import {
     /// The subject as the exporting account has it; before 2.10 the local one of a service.

@@ -1,5 +1,6 @@
-//! The claims of users' JWTs and of activation tokens, read without verifying them: the server does that.
+//! The claims of JWTs and of activation tokens, read without verifying them: the server does that.
 
+use super::accountz::Import;
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -17,6 +18,9 @@ pub struct UserClaims {
 
 /// Longest token that is looked at, in bytes.
 const LONGEST: usize = 64 * 1024;
+
+/// The same of an account's JWT, which has its imports and their tokens in it: no message is longer.
+const LONGEST_OF_ACCOUNT: usize = 64 * 1024 * 1024;
 
 /// Characters of a public key.
 const KEY_BYTES: usize = 56;
@@ -40,7 +44,7 @@ pub fn user_claims(token: &str, user: &str) -> Option<UserClaims> {
     if user.is_empty() {
         return None;
     }
-    let claims: Claims = claims(token)?;
+    let claims: Claims = claims(token, LONGEST)?;
     let Nats { subs, bearer_token } = claims.nats;
     (claims.sub == user).then_some(UserClaims {
         name: claims.name,
@@ -74,7 +78,7 @@ pub fn issued(token: &str) -> Option<Issued> {
     struct Nats {
         issuer_account: String,
     }
-    let Claims { sub, iss, nats } = claims(token)?;
+    let Claims { sub, iss, nats } = claims(token, LONGEST)?;
     let is_key = |key: &str, kind| {
         key.starts_with(kind) && key.len() == KEY_BYTES && nkeys::KeyPair::from_public_key(key).is_ok()
     };
@@ -86,8 +90,25 @@ pub fn issued(token: &str) -> Option<Issued> {
     })
 }
 
-fn claims<T: DeserializeOwned>(token: &str) -> Option<T> {
-    if token.len() > LONGEST {
+/// What the account's JWT in `token` declares to import; none if it is no JWT of that account.
+pub fn account_imports(token: &str, account: &str) -> Option<Vec<Import>> {
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: String,
+        #[serde(default)]
+        nats: Nats,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Nats {
+        imports: Option<Vec<Import>>,
+    }
+    let Claims { sub, nats } = claims(token, LONGEST_OF_ACCOUNT)?;
+    (!account.is_empty() && sub == account).then(|| nats.imports.unwrap_or_default())
+}
+
+fn claims<T: DeserializeOwned>(token: &str, longest: usize) -> Option<T> {
+    if token.len() > longest {
         return None;
     }
     let mut parts = token.split('.');
@@ -144,7 +165,7 @@ pub fn activation(token: &str) -> Activation {
         claim: String,
         issuer_account: String,
     }
-    let read = claims::<Claims>(token).filter(|claims| !claims.iss.is_empty());
+    let read = claims::<Claims>(token, LONGEST).filter(|claims| !claims.iss.is_empty());
     let claims = read.map(|Claims { iss, sub, exp, nats }| ActivationClaims {
         issuer: iss,
         issuer_account: nats.issuer_account,
@@ -202,6 +223,32 @@ mod tests {
             ["", "password", "pass.word.x", &secret, &token(&format!(r#"{{"sub":"{user}","iss":"x"}}"#))]
         {
             assert_eq!(issued(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_jwt_of_the_account_tells_its_imports() {
+        let of = |token: &str| -> Option<Vec<(String, bool)>> {
+            let imports = account_imports(token, "AI")?.into_iter();
+            Some(imports.map(|import| (import.subject, import.activation.is_some())).collect())
+        };
+        let import = r#"{"subject":"a.>","account":"AE","type":"stream","token":"secret"}"#;
+        let good =
+            token(&format!(r#"{{"sub":"AI","nats":{{"imports":[{import}],"limits":{{"conn":-1}}}}}}"#));
+        assert_eq!(of(&good), Some(vec![("a.>".into(), true)]));
+        assert!(!format!("{:?}", account_imports(&good, "AI")).contains("secret"));
+        for none in
+            [r#"{"sub":"AI"}"#, r#"{"sub":"AI","nats":{}}"#, r#"{"sub":"AI","nats":{"imports":null}}"#]
+        {
+            assert_eq!(of(&token(none)), Some(Vec::new()), "{none}");
+        }
+        // Of many activations it is longer than any other token.
+        let long = format!(r#"{{"sub":"AI","nats":{{"imports":[{}]}}}}"#, vec![import; 2000].join(","));
+        assert_eq!(of(&token(&long)).map(|imports| imports.len()), Some(2000));
+        assert_eq!(account_imports(&good, "AX"), None);
+        assert_eq!(account_imports(&token(r#"{"sub":""}"#), ""), None);
+        for bad in ["", "a.b.c", "{}", &token("[]"), &token(r#"{"sub":"AI","nats":{"imports":{}}}"#)] {
+            assert_eq!(of(bad), None, "{bad}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub mod account_statz;
 pub mod accountz;
+pub mod claims_list;
 pub mod connz;
 pub mod envelope;
 pub mod event;

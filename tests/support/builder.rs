@@ -133,6 +133,8 @@ pub struct Builder {
     edit: Option<Box<Edit>>,
     peers: BTreeMap<usize, usize>,
     jetstream: bool,
+    full_resolver: bool,
+    withheld: Vec<String>,
 }
 
 /// Changes a server's configuration before it starts.
@@ -151,11 +153,23 @@ impl Builder {
             edit: None,
             peers: BTreeMap::new(),
             jetstream: false,
+            full_resolver: false,
+            withheld: Vec::new(),
         }
     }
     /// Gives the servers JetStream, for the accounts that may use it.
     pub fn jetstream(mut self) -> Self {
         self.jetstream = true;
+        self
+    }
+    /// Lets the servers keep the JWTs of all accounts in directories (operator mode only): [`Cluster::push_account`].
+    pub fn full_resolver(mut self) -> Self {
+        self.full_resolver = true;
+        self
+    }
+    /// A subject that the agent's user may not publish to although the agent needs it (operator mode only).
+    pub fn withhold(mut self, subject: &str) -> Self {
+        self.withheld.push(subject.into());
         self
     }
     pub fn account(mut self, account: Account) -> Self {
@@ -218,7 +232,7 @@ impl Builder {
             .tempdir()
             .expect("a directory for the servers");
         let identities = if self.operator {
-            Identities::mint(&self.accounts, dir.path())
+            Identities::mint(&self.accounts, &self.withheld, dir.path())
         } else {
             Identities::file_users(&self.accounts)
         };
@@ -236,6 +250,8 @@ impl Builder {
                 conf.extra.clone_from(&self.extra);
                 conf.jetstream =
                     self.jetstream.then(|| plan.dir.path().join(format!("{}-jetstream", conf.name)));
+                conf.resolver_dir =
+                    self.full_resolver.then(|| plan.dir.path().join(format!("{}-accounts", conf.name)));
                 conf.max_connections = self.max_connections.get(&index).copied();
                 conf.cluster = (*size > 1).then(|| ClusterConf {
                     name: cluster_name(which).into(),

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectError, ConnectOptions};
+use futures_util::StreamExt;
 use insights_agent::demo::guard::Guard;
 use insights_agent::demo::identity;
 use insights_agent::demo::server::{Server, ServerError};
-use insights_agent::demo::topology::{FileAccount, ServerConf};
+use insights_agent::demo::topology::{Access, FileAccount, ServerConf};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::agent::AgentArgs;
@@ -303,6 +304,27 @@ impl Cluster {
     pub async fn change_account(&mut self, name: &str, change: impl FnOnce(&mut identity::Account)) {
         change(self.identities.account(name));
         self.spread_access().await;
+    }
+
+    /// Changes the JWT of an account in the directories of all servers, which does not load it
+    /// ([`Builder::full_resolver`] only).
+    pub async fn push_account(&mut self, name: &str, change: impl FnOnce(&mut identity::Account)) {
+        change(self.identities.account(name));
+        let (id, access) = (self.account_id(name), self.identities.access());
+        let Access::Operator { preload, .. } = access else {
+            panic!("accounts are JWTs in operator mode only")
+        };
+        let (_, jwt) = preload.into_iter().find(|(key, _)| *key == id).expect("the account");
+        let client = self.connect(0, "SYS/admin", "push").await;
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.expect("a subscription");
+        let subject = format!("$SYS.REQ.ACCOUNT.{id}.CLAIMS.UPDATE");
+        client.publish_with_reply(subject, inbox, jwt.into()).await.expect("a connection");
+        for _ in self.nodes.iter().filter(|node| node.answers()) {
+            let answer = tokio::time::timeout(READY, answers.next()).await.expect("every server answers");
+            let answer = String::from_utf8_lossy(&answer.expect("an answer").payload).into_owned();
+            assert!(answer.contains("\"code\":200"), "{answer}");
+        }
     }
 
     /// An account as its next JWT has it (operator mode only).

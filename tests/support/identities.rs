@@ -38,7 +38,7 @@ impl Default for Source {
 
 impl Identities {
     /// Mints operator, accounts and users, and writes the creds files into `dir`.
-    pub fn mint(tenants: &[Account], dir: &Path) -> Identities {
+    pub fn mint(tenants: &[Account], withheld: &[String], dir: &Path) -> Identities {
         let operator = Operator::new("TEST");
         let mut system = operator.account("SYS", AccountLimits::default());
         let all = tenants.iter().any(|tenant| tenant.imports.contains(&Imports::Everything));
@@ -58,7 +58,8 @@ impl Identities {
             identities.logins.insert(login, Login::Creds(path));
         };
         save(&system, system.user("admin", &UserClaims::default()).unwrap());
-        let allowed = Permissions::defaults();
+        let mut allowed = Permissions::defaults();
+        allowed.publish.retain(|subject| !withheld.contains(subject));
         let (subscribe, responses) = (allowed.subscriptions(), allowed.answers());
         let least = UserClaims { publish: allowed.publish, subscribe, responses, ..UserClaims::default() };
         save(&system, system.user("insights", &least).unwrap());

@@ -7,7 +7,13 @@ use insights_agent::demo::identity::{Activation, Export, ExportKind, Import};
 use insights_agent::demo::topology::FileExport;
 use insights_agent::snapshot::{Answer, Endpoint, ImportState, ShareKind, Snapshot};
 
-const NEW: [Endpoint; 3] = [Endpoint::AccountDetails, Endpoint::Services, Endpoint::Interest];
+const NEW: [Endpoint; 5] = [
+    Endpoint::AccountDetails,
+    Endpoint::Services,
+    Endpoint::Interest,
+    Endpoint::ClaimsList,
+    Endpoint::ClaimsLookup,
+];
 
 fn assert_all(snapshot: &Snapshot) {
     assert_whole(snapshot);
@@ -190,6 +196,9 @@ async fn accounts_of_jwts_are_read_with_what_they_declare() {
     assert_eq!(details.exports.len(), 2);
     assert_eq!(details.claims.as_ref().unwrap().signing_keys, [exporter.as_str().into()]);
     assert_eq!(details.server, named(&snapshot, "n2").id);
+
+    // A resolver in memory lists nothing.
+    assert_eq!(snapshot.unloaded, None);
 
     // The same claims, read again: what is in effect is taken anew.
     let again = lens.sweep().await;

@@ -37,7 +37,7 @@ async fn exports_without_imports_and_imports_without_subscribers_are_told() {
     assert_eq!(json["summary"], "no account imports the stream app.unused.> that account APP exports");
     assert_eq!(
         json["evidence"],
-        json!({"orphaned": 1, "of_exports": 2, "importers": 1, "operator_mode": false, "exports": [
+        json!({"orphaned": 1, "of_exports": 2, "importers": 1, "operator_mode": false, "unloaded_read": null, "exports": [
             {"kind": "stream", "subject": "app.unused.>", "token_required": false, "approved_accounts": null}]})
     );
     let found = watched.firing("ACCOUNTS_005").await;

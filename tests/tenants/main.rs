@@ -13,3 +13,4 @@ mod raw;
 mod services;
 #[path = "../support/mod.rs"]
 mod support;
+mod unloaded;

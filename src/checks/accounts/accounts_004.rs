@@ -7,7 +7,7 @@ use crate::check::{
 };
 use crate::checks::evidence::TOP;
 use crate::checks::roll_up::first_and_rest;
-use crate::snapshot::{Account, Endpoint, Export, ShareKind, Snapshot, overlaps};
+use crate::snapshot::{Account, Endpoint, Export, ShareKind, Snapshot, Unloaded, overlaps};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -26,8 +26,18 @@ pub(super) struct Evidence {
     of_exports: u64,
     /// Other accounts that import something from this account.
     importers: u64,
-    /// Whether accounts come from JWTs, so that one that no server has loaded may import it unseen.
+    /// Whether accounts come from JWTs, so that there may be some that no server has loaded.
     operator_mode: bool,
+    /// Accounts that no server has loaded and whose imports were looked at as well. None where they, or some of them, could not
+    /// be, so that one of those may import it unseen; and where accounts stand in configuration files.
+    unloaded_read: Option<u64>,
+}
+
+impl Evidence {
+    /// Whether an account that no server has loaded may import it unseen.
+    const fn is_partial(&self) -> bool {
+        self.operator_mode && self.unloaded_read.is_none()
+    }
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -54,23 +64,30 @@ impl Rule for OrphanedExport {
         since: "2.9",
         differs: Some(
             "Imports that a JWT declares count as well as those that are in effect, because servers leave a broken import out \
-             of their list and its export would look unused; accounts that no server has loaded are not shown by any.",
+             of their list and its export would look unused; of accounts that no server has loaded, and so none shows, the \
+             JWTs are read where the resolver lists them.",
         ),
         rule: "An account other than the system account exports a stream or a service that no account imports.",
         why: "An export is a door in the wall between accounts. One that nobody uses is there for whoever finds it, and those \
               who change what is behind it have to think of users that do not exist.\n\n\
               An import uses an export if it names the account, is of the same kind, and its subject overlaps. It counts even \
               if it is not in effect.\n\n\
-              In operator mode a server knows only the accounts that somebody needed since it was started: one without a \
-              single connection since then may import it, and is not seen. Look at all accounts before anything is removed. \
-              Where accounts stand in configuration files every server lists all of its own.\n\n\
+              In operator mode a server knows only the accounts that somebody needed since it was started. The imports of the \
+              others are read from the resolver where it keeps all JWTs in a directory (`type: full`), at most 64 accounts an \
+              epoch; until all are read, nothing fires. The list, and what was read, are brought up to date every ten minutes. A \
+              resolver in memory or behind a URL lists nothing, and the agent's user may not be allowed to ask: then an account \
+              without a single connection since the servers were started may import it, and is not seen. The finding says so; \
+              look at all accounts before anything is removed. Where accounts stand in configuration files every server lists \
+              all of its own.\n\n\
               Ten orphaned exports of one account are told one by one; where there are more, one finding tells of the others.",
         remedy: &[
             "Ask those who own the account whom the export is for.",
-            "In operator mode look for imports in the accounts that no server has loaded: `nsc describe account` of each.",
+            "Where the finding says that accounts were not looked at, look for imports in those that no server has loaded: \
+             `nsc describe account` of each.",
             "Remove the export, and push the account or reload the servers.",
         ],
         needs: &[Endpoint::AccountStatz, Endpoint::AccountDetails],
+        evidence_from: &[Endpoint::ClaimsList, Endpoint::ClaimsLookup],
         scope: Scope::System,
         partial: Partial::CannotFire,
         ..Meta::PLAIN
@@ -83,49 +100,92 @@ impl Rule for OrphanedExport {
 
     fn judge(context: &Context<'_>, thresholds: &Thresholds<Limits>) -> Vec<Verdict> {
         let now = context.now;
-        let (mut subjects, mut importers) = (Subjects::new(), BTreeMap::<&Name, u64>::new());
-        for account in now.accounts.values() {
-            let mut exporters = BTreeSet::new();
-            for import in account.details.iter().flat_map(|details| &details.imports) {
-                subjects.entry((&import.account, import.kind)).or_default().insert(&import.subject);
-                exporters.insert(&import.account);
-            }
-            for exporter in exporters {
-                *importers.entry(exporter).or_default() += 1;
-            }
+        let mut imported = Imported::default();
+        for details in now.accounts.values().filter_map(|account| account.details.as_ref()) {
+            let imports = details.imports.iter();
+            imported.add(imports.map(|import| (&import.account, import.kind, &import.subject)));
+        }
+        for account in now.unloaded.iter().flat_map(|unloaded| unloaded.read.values()) {
+            let imports = account.imports.iter();
+            imported.add(imports.map(|import| (&import.account, import.kind, &import.subject)));
         }
         let mut verdicts = Vec::new();
         for account in now.accounts.values().filter(|account| account.id != now.system_account) {
-            let importers = importers.get(&account.id).copied().unwrap_or(0);
-            judge_account(now, thresholds, account, (&subjects, importers), &mut verdicts);
+            judge_account(now, thresholds, account, &imported, &mut verdicts);
         }
         verdicts
     }
 }
 
-/// Imported subjects by exporting account and kind.
-type Subjects<'a> = BTreeMap<(&'a Name, ShareKind), BTreeSet<&'a Name>>;
+/// What accounts import.
+#[derive(Default)]
+struct Imported<'a> {
+    /// Subjects by exporting account and kind.
+    subjects: BTreeMap<(&'a Name, ShareKind), BTreeSet<&'a Name>>,
+    /// How many accounts import something from an account.
+    importers: BTreeMap<&'a Name, u64>,
+}
+
+impl<'a> Imported<'a> {
+    /// Adds the imports of one account.
+    fn add(&mut self, imports: impl Iterator<Item = (&'a Name, ShareKind, &'a Name)>) {
+        let mut exporters = BTreeSet::new();
+        for (exporter, kind, subject) in imports {
+            self.subjects.entry((exporter, kind)).or_default().insert(subject);
+            exporters.insert(exporter);
+        }
+        for exporter in exporters {
+            *self.importers.entry(exporter).or_default() += 1;
+        }
+    }
+
+    fn is_used(&self, account: &Account, export: &Export) -> bool {
+        self.subjects.get(&(&account.id, export.kind)).is_some_and(|subjects| {
+            subjects.contains(&export.subject)
+                || subjects.iter().any(|subject| overlaps(&export.subject, subject))
+        })
+    }
+}
+
+/// Why an account that no server has loaded may use it, while it will be known soon whether one does.
+fn waits_for(unloaded: &Unloaded) -> Option<String> {
+    match (unloaded.unread(), unloaded.cut()) {
+        _ if !unloaded.told => None,
+        (0, 0) => None,
+        (0, cut) => {
+            Some(format!("not all imports of {} that no server has loaded are kept", count(cut, "account")))
+        }
+        (unread, _) => Some(format!(
+            "{} that no server has loaded may import it and were not read yet",
+            count(unread, "account")
+        )),
+    }
+}
 
 fn judge_account(
     now: &Snapshot,
     thresholds: &Thresholds<Limits>,
     account: &Account,
-    (subjects, importers): (&Subjects<'_>, u64),
+    imported: &Imported<'_>,
     verdicts: &mut Vec<Verdict>,
 ) {
     let Some(details) = &account.details else { return };
-    let is_used = |export: &&Export| {
-        subjects.get(&(&account.id, export.kind)).is_some_and(|subjects| {
-            subjects.contains(&export.subject)
-                || subjects.iter().any(|subject| overlaps(&export.subject, subject))
-        })
-    };
+    let is_used = |export: &&Export| imported.is_used(account, export);
     let mut orphaned: Vec<&Export> = details.exports.iter().filter(|export| !is_used(export)).collect();
     orphaned.retain(|one| thresholds.is_uniform() || thresholds.is_enabled(&export(account, one)));
     orphaned.sort_by(|a, b| (a.kind, &a.subject).cmp(&(b.kind, &b.subject)));
     let of_exports = details.exports.len() as u64;
     let together = all_exports(account);
     let most = thresholds.of(&together).most;
+    if let Some(why) = now.unloaded.as_ref().filter(|_| details.claims.is_some()).and_then(waits_for) {
+        let each = orphaned.iter().map(|one| export(account, one));
+        let rest = (orphaned.len() as u64 > most).then_some(together);
+        verdicts.extend(each.chain(rest).map(|entity| Verdict::not_yet(entity, &*why)));
+        return;
+    }
+    let importers = imported.importers.get(&account.id).copied().unwrap_or(0);
+    let read = now.unloaded.as_ref().filter(|unloaded| unloaded.told && details.claims.is_some());
+    let unloaded_read = read.map(|unloaded| unloaded.read.len() as u64);
     let report = |entity: Entity, orphaned: &[&Export]| {
         let rest = entity.id == together.id;
         let evidence = Evidence {
@@ -134,8 +194,9 @@ fn judge_account(
             of_exports,
             importers,
             operator_mode: details.claims.is_some(),
+            unloaded_read,
         };
-        let loaded = if evidence.operator_mode { " that is loaded" } else { "" };
+        let loaded = if evidence.is_partial() { " that is loaded" } else { "" };
         let summary = match orphaned {
             [one] if !rest => format!(
                 "no account{loaded} imports the {} {} that account {} exports",
@@ -168,7 +229,7 @@ fn row(export: &Export) -> Row {
 fn remediation(now: &Snapshot, account: &Account, orphaned: &[&Export], evidence: &Evidence) -> Vec<String> {
     let mut steps = Vec::new();
     let example = orphaned.first().map_or("", |export| &export.subject);
-    if evidence.operator_mode {
+    if evidence.is_partial() {
         steps.push(format!(
             "Look for imports of {example} in the accounts that no server has loaded ({} are): `nsc describe account` of each.",
             count(now.accounts.len() as u64, "account"),

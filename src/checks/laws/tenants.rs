@@ -3,7 +3,7 @@
 use super::{Loss, SERVERS};
 use crate::snapshot::{
     AccountDetails, Claims, Endpoint, Export, Import, ImportState, Interest, Library, Service,
-    ServiceConnection, ShareKind, Snapshot, Token, TokenClaims,
+    ServiceConnection, ShareKind, Snapshot, Token, TokenClaims, Unloaded, UnloadedImport, UnloadedImports,
 };
 use crate::text::Name;
 use proptest::prelude::*;
@@ -105,6 +105,8 @@ pub(super) struct Tenants {
     services: Vec<AnyService>,
     claims: Option<Claims>,
     described: Vec<bool>,
+    /// Accounts that the resolver lists beyond those read, whether that is kept up to date, and what each imports.
+    unloaded: Option<(u64, bool, u64, Vec<AnyImport>)>,
 }
 
 const SUBJECTS: [&str; 7] = ["a.b", "a.*", "a.>", ">", "", "..", "ü b.*"];
@@ -182,12 +184,16 @@ prop_compose! {
         (bytes, count) in (prop::sample::select(vec![0, 70_000, u64::MAX]), prop::sample::select(vec![0, 3, u64::MAX])),
         limit in prop::sample::select(vec![None, Some(-1), Some(0), Some(i64::MAX)]),
         described in prop::collection::vec(prop::bool::weighted(0.8), 3),
+        unloaded in prop::option::of((
+            prop::sample::select(vec![0, 1, u64::MAX]), any::<bool>(), prop::sample::select(vec![0, 0, u64::MAX]),
+            prop::collection::vec(any_import(), 0..5),
+        )),
     ) -> Tenants {
         let claims = Claims {
             bytes, token_bytes: count, imports: count, exports: count, import_limit: limit,
             signing_keys: vec!["APP".into()], revocations: count,
         };
-        Tenants { imports, exports, services, claims: has_claims.then_some(claims), described }
+        Tenants { imports, exports, services, claims: has_claims.then_some(claims), described, unloaded }
     }
 }
 
@@ -218,6 +224,19 @@ impl Tenants {
                 let key = (exporter(import.account), Name::from(import.local));
                 snapshot.interest.insert(key, Interest { heard, servers: 1, epoch: 1 });
             }
+        }
+        if let Some((listed, told, omitted, imports)) = &self.unloaded {
+            let read = imports.iter().zip(0..).map(|(any, number)| {
+                let import = UnloadedImport {
+                    kind: any.kind,
+                    account: exporter(any.exporter),
+                    subject: any.subject.into(),
+                };
+                let read = UnloadedImports { imports: vec![import], omitted: *omitted };
+                (Name::from(format!("UNLOADED{number}")), read.into())
+            });
+            snapshot.unloaded =
+                Some(Unloaded { listed: *listed, loaded: 0, read: read.collect(), told: *told });
         }
         for any in &self.services {
             let slot = SERVERS[any.server];

@@ -14,6 +14,21 @@ pub(super) struct Client {
     pub(super) messages: u64,
 }
 
+/// What a server keeps of accounts' JWTs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeps {
+    /// In memory: it does not even listen.
+    Nothing,
+    /// A cache: it lists accounts and tells none.
+    Some,
+    /// All of them.
+    All,
+    /// All of them, and it lists them and is silent when asked for one.
+    Listed,
+    /// It listens and is silent.
+    Mute,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) id: String,
@@ -46,6 +61,9 @@ pub(super) struct Member {
     pub(super) ended_as: fn(u64) -> Value,
     /// How long it takes to look up the account of one that ended.
     pub(super) lookup: Duration,
+    /// Its system account.
+    pub(super) system: String,
+    pub(super) keeps: Keeps,
 }
 
 impl Member {
@@ -69,6 +87,8 @@ impl Member {
             ended: Vec::new(),
             ended_as: |_| json!({}),
             lookup: Duration::ZERO,
+            system: "SYS".into(),
+            keeps: Keeps::Nothing,
         }
     }
 
@@ -104,7 +124,16 @@ impl Member {
         let connections = self.clients.len() as u64 + self.unlisted;
         let leafnodes = self.leafnodes.as_ref().map_or(0, |(_, leafnodes)| *leafnodes);
         json!({"connections": connections, "total_connections": connections, "leafnodes": leafnodes,
-            "max_connections": self.max_connections, "system_account": "SYS", "cluster": {"cluster_port": 6222}})
+            "max_connections": self.max_connections, "system_account": self.system, "cluster": {"cluster_port": 6222}})
+    }
+
+    /// Whether it answers what is asked of the resolver.
+    pub(super) fn tells(&self, request: &str) -> bool {
+        match self.keeps {
+            Keeps::Nothing | Keeps::Mute => false,
+            Keeps::Some | Keeps::Listed => request == "LIST",
+            Keeps::All => true,
+        }
     }
 
     /// None where it is silent.

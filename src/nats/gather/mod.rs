@@ -22,6 +22,7 @@ mod learnt;
 mod owners;
 mod page;
 mod parts;
+mod resolver;
 mod roll_call;
 mod roster;
 mod round;
@@ -59,6 +60,7 @@ use lanes::Lanes;
 use learnt::{Faded, Learnt};
 use owners::Owners;
 use page::Folding;
+use resolver::Resolver;
 use roll_call::RollCall;
 pub use roster::Expected;
 use roster::Roster;
@@ -132,6 +134,7 @@ pub struct Gatherer {
     services: ServiceCache,
     interest: InterestCache,
     gateway_accounts: GatewayAccounts,
+    resolver: Resolver,
     declared: BTreeMap<Name, AccountLimits>,
     lanes: Lanes,
     learnt: Mutex<Learnt>,
@@ -170,6 +173,7 @@ impl Gatherer {
             services: ServiceCache::default(),
             interest: InterestCache::default(),
             gateway_accounts: GatewayAccounts::default(),
+            resolver: Resolver::default(),
             declared: BTreeMap::new(),
             lanes: Lanes::default(),
             learnt: Mutex::new(Learnt::default()),
@@ -265,6 +269,7 @@ impl Gatherer {
             snapshot.system_account = account.clone();
         }
         self.ask_interest(plan, &mut snapshot).await;
+        self.ask_resolver(plan, &mut snapshot).await;
         self.take_services(plan, &mut snapshot);
         self.take_events(&mut snapshot);
         snapshot.ends.heard = self.heard.take(boots, &snapshot);
@@ -279,6 +284,7 @@ impl Gatherer {
         owners.retain(|id| known.contains(id));
         self.ended.retain(&known);
         self.services.retain(&known);
+        self.resolver.retain(&known);
         self.count_strangers(&mut snapshot);
         let Snapshot { servers, coverage, .. } = &mut snapshot;
         coverage.settle(|id| servers.get(id).and_then(|server| server.version), Endpoint::since);

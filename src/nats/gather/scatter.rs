@@ -51,6 +51,8 @@ pub(super) struct Scatter<T> {
     last: Instant,
     /// The subject, if the agent's user may not publish to it.
     pub(super) denied: Option<String>,
+    /// Whether nobody listens there.
+    pub(super) nobody: bool,
     pub(super) tally: Tally,
 }
 
@@ -88,6 +90,7 @@ impl<T: Send + 'static> Scatter<T> {
             deadline: plan.deadline,
             last: asked_at,
             denied: None,
+            nobody: false,
             tally,
         }
     }
@@ -114,7 +117,8 @@ impl<T: Send + 'static> Scatter<T> {
                 biased;
                 answer = question.next() => match answer {
                     Some(answer) if !answer.no_responders => self.take(answer, &mut take).await,
-                    _ => {
+                    other => {
+                        self.nobody = other.is_some();
                         self.question = None;
                         return;
                     }

@@ -1,13 +1,15 @@
 //! A scripted system that answers requests as servers would, in virtual time, and can be disturbed.
 
 use super::events::EventReader;
-use super::members::{Member, START};
+use super::members::{Keeps, Member, START};
 use super::{Gatherer, PAGE, Plan, Sweep};
 use crate::nats::carrier::{Carrier, Incoming};
 use crate::nats::encoding::Encoding;
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::Inbox;
+use crate::nats::permissions::covers;
 use crate::snapshot::{Endpoint, FoldRules, FoldThresholds};
+use async_nats::{Event, ServerError};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -67,6 +69,10 @@ struct State {
     heavy: BTreeMap<String, usize>,
     most: (usize, usize),
     broken_after: Option<usize>,
+    /// JWTs of accounts, loaded or not.
+    claims: BTreeMap<String, String>,
+    /// Subjects that the agent's user may not publish to.
+    denied: Vec<String>,
 }
 
 /// The system.
@@ -110,6 +116,8 @@ impl World {
             heavy: BTreeMap::new(),
             most: (0, 0),
             broken_after: None,
+            claims: BTreeMap::new(),
+            denied: Vec::new(),
         };
         let world = Self { state: Arc::new(Mutex::new(state)), events: ClientEvents::new(), sender };
         let messages = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)).boxed();
@@ -136,6 +144,22 @@ impl World {
     pub(super) fn accounts(&self, accounts: &[(String, i64, i64)]) {
         let limits = accounts.iter().map(|(id, conns, subs)| (id.clone(), (*conns, *subs, -1)));
         self.lock().accounts = limits.collect();
+    }
+
+    /// The JWTs that servers keep which keep any.
+    pub(super) fn claims(&self, claims: &[(String, String)]) {
+        self.lock().claims = claims.iter().cloned().collect();
+    }
+
+    /// The subjects that the agent's user may not publish to.
+    pub(super) fn deny(&self, subjects: &[&str]) {
+        self.lock().denied = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+    }
+
+    /// The agent's connection is lost and made again.
+    pub(super) fn reconnect(&self) {
+        self.events.record(&Event::Disconnected);
+        self.events.record(&Event::Connected);
     }
 
     /// Before the next page of connections one comes that is no JSON after this connection.
@@ -183,6 +207,16 @@ impl Carrier for World {
         let token = reply.rsplit('.').next().and_then(|token| token.parse().ok());
         let mut state = self.lock();
         state.asked.push(Asked { at: Instant::now(), subject: subject.clone(), body: body.clone() });
+        if state.denied.iter().any(|denied| covers(denied, &subject)) {
+            let text = format!("Permissions Violation for Publish to \"{subject}\"");
+            self.events.record(&Event::ServerError(ServerError::Other(text)));
+            return Box::pin(async { Ok(()) });
+        }
+        if subject.contains(".CLAIMS.") && !state.somebody_listens(&subject) {
+            let (payload, encoding) = (Bytes::new(), Encoding::Plain);
+            self.sender.send(Incoming { token, payload, encoding, no_responders: true }).ok();
+            return Box::pin(async { Ok(()) });
+        }
         let answers: Vec<(Member, &'static str, String)> = state.answers(&subject, &body);
         let heavy = subject.starts_with("$SYS.REQ.SERVER.N") && !subject.ends_with("VARZ");
         for (member, endpoint, text) in answers {
@@ -216,7 +250,8 @@ impl Carrier for World {
             let latency = member.latency
                 + member.lookup * lookups
                 + if endpoint == "STATSZ" { member.statsz_later } else { Duration::ZERO };
-            let message = (token, text, compressed && endpoint != "STATSZ");
+            let compressed = compressed && !matches!(endpoint, "STATSZ" | "CLAIMS LIST" | "CLAIMS LOOKUP");
+            let message = (token, text, compressed);
             tokio::spawn(self.clone().deliver(message, latency, trouble, heavy.then_some(member.id)));
         }
         Box::pin(async { Ok(()) })
@@ -287,10 +322,10 @@ fn snappy(plain: &[u8]) -> Vec<u8> {
 impl State {
     fn answers(&self, subject: &str, body: &Value) -> Vec<(Member, &'static str, String)> {
         let tokens: Vec<&str> = subject.split('.').collect();
-        let (kind, to, endpoint) = (tokens[2], tokens[3], tokens[4]);
+        let (kind, to, endpoint) = (tokens[2], tokens[3], *tokens.last().unwrap());
         let matches = |member: &&Member| {
             let part = |key: &str, name: &str| body[key].as_str().is_none_or(|part| name.contains(part));
-            let asked = to == "PING" || kind == "ACCOUNT" || to == member.id;
+            let asked = to == "PING" || matches!(kind, "ACCOUNT" | "CLAIMS") || to == member.id;
             asked && part("server_name", &member.name) && part("cluster", &member.cluster)
         };
         let members = self.members.iter().filter(matches);
@@ -302,12 +337,26 @@ impl State {
                 ("SERVER", "CONNZ") => ("CONNZ", member.connz(body, body["acc"].as_str())),
                 ("ACCOUNT", "CONNZ") => ("ACCOUNT CONNZ", member.connz(body, Some(to))),
                 ("ACCOUNT", "STATZ") => ("ACCOUNT STATZ", member.told("data", &self.statz(member, body)?)),
+                ("CLAIMS", _) | (_, "LOOKUP") if !member.tells(endpoint) => return None,
+                ("CLAIMS", _) => {
+                    ("CLAIMS LIST", member.told("data", &json!(self.claims.keys().collect::<Vec<_>>())))
+                }
+                (_, "LOOKUP") => ("CLAIMS LOOKUP", self.claims.get(to).cloned().unwrap_or_default()),
                 _ if member.hides_details => return None,
                 _ => ("ACCOUNTZ", member.told("data", &self.detail(body["account"].as_str().unwrap()))),
             };
             Some((member.clone(), endpoint, text))
         };
         members.filter_map(answer).collect()
+    }
+
+    /// Whether a server listens for what is asked of the resolver.
+    fn somebody_listens(&self, subject: &str) -> bool {
+        self.members.iter().any(|member| match member.keeps {
+            Keeps::Nothing => false,
+            Keeps::Some => subject.ends_with(".LIST"),
+            Keeps::All | Keeps::Listed | Keeps::Mute => true,
+        })
     }
 
     /// None where the server is silent.

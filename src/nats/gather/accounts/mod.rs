@@ -257,7 +257,7 @@ pub(super) fn note_undescribed(snapshot: &mut Snapshot) {
     snapshot.coverage.note(Endpoint::AccountDetails, &server, Answer::Partial(why));
 }
 
-fn accounts(n: u64) -> String {
+pub(super) fn accounts(n: u64) -> String {
     if n == 1 { "1 account".into() } else { format!("{n} accounts") }
 }
 
