@@ -275,6 +275,9 @@ impl Gatherer {
             self.roster.ids().into_iter().chain(snapshot.servers.keys().cloned()).collect();
         learnt.retain(&known);
         self.gateway_accounts.retain(&known);
+        if self.asks_accounts(plan) {
+            self.accounts.retain(&snapshot, &known);
+        }
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
         self.ended.retain(&known);
