@@ -5,7 +5,7 @@ use crate::check::{
     Severity, Thresholds, Validate, Verdict, count,
 };
 use crate::checks::links;
-use crate::snapshot::{Endpoint, Route, Server, Snapshot};
+use crate::snapshot::{Endpoint, Event, Route, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,7 @@ impl Rule for RouteMissing {
             "Compare the TLS settings of the routes: certificates must be valid for both directions.",
         ],
         needs: &[Endpoint::Routez],
+        evidence_from_events: &Event::FAREWELLS,
         scope: Scope::Cluster,
         partial: Partial::CanFire,
         ..Meta::PLAIN
