@@ -3,7 +3,7 @@
 
 mod whose;
 
-use super::ask_one::{Missed, ask_one};
+use super::ask_one::{Missed, Unusable, ask_one};
 use super::lanes::{Lanes, WIDEST};
 use super::page::is_whole;
 use super::tally::Tally;
@@ -240,11 +240,6 @@ async fn read(
             Err(error) => return Err(Answer::Failed(error.to_string())),
         }
     }
-}
-
-enum Unusable {
-    Stranger,
-    Broken(String),
 }
 
 impl Default for Target {

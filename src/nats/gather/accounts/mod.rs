@@ -4,7 +4,7 @@ mod told;
 
 use super::Plan;
 use super::account_counts::Loaded;
-use super::ask_one::{Missed, ask_one};
+use super::ask_one::{Missed, Untold, ask_for};
 use super::lanes::Lanes;
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
@@ -370,25 +370,15 @@ impl Read {
     async fn ask_server(&mut self, inbox: &Inbox, plan: &Plan, server: &Name) -> Result<Told, String> {
         let body = serde_json::json!({ "account": self.account });
         let subject = subject(server);
-        self.tally.request();
-        let mut missed = |missed: Missed| {
-            let why = missed.to_string();
-            self.servers.push((server.clone(), missed.answer(&subject, 0)));
-            why
-        };
-        let mut asked = ask_one(inbox, plan, &subject, &body).await.map_err(&mut missed)?;
-        let mut why = None;
-        loop {
-            let (answer, bytes, took) = match asked.next().await {
-                Ok(answer) => answer,
-                Err(over) => return Err(why.unwrap_or_else(|| missed(over))),
-            };
-            self.tally.answer(bytes, took);
-            let body = answer.decode().map_err(|error| error.to_string());
-            match body.and_then(|body| Told::read(&body, plan, server, &self.account)) {
-                Ok(told) => return Ok(Told { bytes, ..told }),
-                Err(error) => why = Some(error),
+        let read = |body: &[u8]| Told::read(body, plan, server, &self.account);
+        match ask_for((inbox, plan), (&subject, &body), &mut self.tally, read).await {
+            Ok((told, bytes)) => Ok(Told { bytes, ..told }),
+            Err(Untold::Missed(missed)) => {
+                let why = missed.to_string();
+                self.servers.push((server.clone(), missed.answer(&subject, 0)));
+                Err(why)
             }
+            Err(Untold::Broken(why)) => Err(why),
         }
     }
 }
