@@ -19,6 +19,7 @@ mod heard;
 mod interest;
 mod lanes;
 mod learnt;
+mod once;
 mod owners;
 mod page;
 mod parts;
@@ -42,7 +43,9 @@ mod world;
 use super::connect::Connection;
 use super::inbox::{Inbox, InboxError};
 use crate::election::AGENTS_SUBJECT;
-use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Requests, Snapshot};
+use crate::snapshot::{
+    AccountLimits, Answer, ConnectionFold, Endpoint, Events, FoldRules, FollowUp, Requests, Snapshot,
+};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
 use account_counts::Sizes;
@@ -57,6 +60,7 @@ use heard::HeardBoots;
 use interest::InterestCache;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
+use once::Once;
 use owners::Owners;
 use page::Folding;
 use roll_call::RollCall;
@@ -147,6 +151,10 @@ pub struct Gatherer {
     /// The same of the epoch before: what happened since then is new.
     since: BTreeMap<Name, OffsetDateTime>,
     ended: Ended,
+    /// What the last sweep was told once.
+    once: Option<Once>,
+    /// The same of one that was in vain, for the next.
+    again: Option<Once>,
     strangers_before: u64,
     drops_before: u64,
 }
@@ -182,6 +190,8 @@ impl Gatherer {
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
             ended: Ended::default(),
+            once: None,
+            again: None,
             strangers_before: 0,
             drops_before: 0,
         }
@@ -234,7 +244,10 @@ impl Gatherer {
         self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
-        let Told { events, boots, lost } = self.events.take_server_events();
+        let Told { events, mut boots, lost } = self.events.take_server_events();
+        let ended = self.ended.clone();
+        let again = self.again.take();
+        boots.extend(again.iter().flat_map(|again| again.boots.clone()));
         self.farewells.hear(&events, plan.taken_at);
         self.roster.apply(events, plan.taken_at);
         if lost > 0 {
@@ -266,8 +279,9 @@ impl Gatherer {
         }
         self.ask_interest(plan, &mut snapshot).await;
         self.take_services(plan, &mut snapshot);
-        self.take_events(&mut snapshot);
+        let (disconnects, seen) = self.take_events(&mut snapshot, again);
         snapshot.ends.heard = self.heard.take(boots, &snapshot);
+        self.once = Some(Once { disconnects, seen, boots: snapshot.ends.heard.clone(), ended });
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         // The roster knows servers by their names, and two may have the same.
@@ -389,8 +403,12 @@ impl Gatherer {
         }
     }
 
-    fn take_events(&mut self, snapshot: &mut Snapshot) {
-        let (events, seen) = self.events.take_disconnects();
+    fn take_events(&mut self, snapshot: &mut Snapshot, again: Option<Once>) -> (Events, Answer) {
+        let (mut events, mut seen) = self.events.take_disconnects();
+        if let Some(Once { disconnects, seen: before, .. }) = again {
+            events.merge(disconnects);
+            seen = if seen == Answer::Complete { before } else { seen };
+        }
         let missed = self.events.missed_announcements();
         let own = bounded(&self.inbox.carrier().own().0, NAME_BYTES);
         self.farewells.end(snapshot.taken_at, own, missed);
@@ -412,6 +430,7 @@ impl Gatherer {
         for id in snapshot.servers.keys() {
             snapshot.coverage.note(Endpoint::Events, id, seen.clone());
         }
+        (events, seen)
     }
 
     fn count_strangers(&mut self, snapshot: &mut Snapshot) {
