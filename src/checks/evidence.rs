@@ -5,8 +5,8 @@ pub(super) mod since;
 
 use crate::check::percent_of;
 use crate::snapshot::{
-    AccountFold, Counted, Endpoint, Gap, Kinds, Server, Snapshot, SubscriptionShape, TopConnection,
-    TopCounter, Trend, UserFold,
+    AccountFold, Counted, Endpoint, Gap, Server, Snapshot, SubscriptionShape, TopConnection, TopCounter,
+    Trend, UserFold,
 };
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -237,11 +237,6 @@ impl OnServer {
         }
         Self { accounts, client_names: TopList::of(&fold.names), addresses: TopList::of(&fold.addresses) }
     }
-}
-
-/// Connections by kind.
-pub(super) fn kinds(fold: &AccountFold) -> Kinds {
-    fold.kinds()
 }
 
 /// What the sweep over connections did not bring, so that evidence drawn from it is a lower bound.

@@ -1,7 +1,7 @@
 //! USER_001 on servers that show bearer tokens and on those that leave them out.
 
 use crate::support::watched::Watched;
-use crate::support::{Account, Cluster, server_of_version};
+use crate::support::{Account, Cluster, at_least, server_of_version};
 use serde_json::json;
 
 /// A bearer user, one with two connections, and one that signs; `shows` says whether servers of this version show the token.
@@ -45,7 +45,7 @@ fn system() -> crate::support::Builder {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_version_leaves_them_out() {
-    fires_for_bearers_only(system().start().await, false).await;
+    fires_for_bearers_only(system().binary(&at_least("2.15.1")).start().await, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

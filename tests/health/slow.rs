@@ -1,26 +1,26 @@
 //! SERVER_004, SERVER_013 and ACCOUNTS_002.
 
 use crate::Watched;
-use crate::support::{Account, Cluster, Raw, flood};
+use crate::support::{Account, Builder, Cluster, Raw, at_least, flood};
 use serde_json::json;
 use std::time::Duration;
 
 const PENDING: &str = "Slow Consumer (Pending Bytes)";
 
 /// n1 keeps as much for a client as servers do by default, n2 one megabyte.
-async fn system() -> Cluster {
+fn system() -> Builder {
     let cluster = Cluster::config(2)
         .account(Account::new("APP").user("u").user("v"))
         .account(Account::new("B").user("b"));
     let edit = |index, conf: &mut insights_agent::demo::topology::ServerConf| {
         conf.extra.push_str(if index == 1 { "max_pending: 1MB\n" } else { "write_deadline: \"60s\"\n" });
     };
-    cluster.edit(edit).start().await
+    cluster.edit(edit)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_are_named_by_server_and_account_and_the_findings_end() {
-    let cluster = system().await;
+    let cluster = system().start().await;
     let mut watched = Watched::start(&cluster, "").await;
     watched.epoch(|e| e["servers"]["responded"] == 2).await;
     watched.epoch(|e| e["complete"] == true).await;
@@ -96,7 +96,7 @@ async fn clients_that_do_not_read_are_named_by_server_and_account_and_the_findin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_that_wait_for_a_reader_are_told_with_the_reader_and_it_ends_with_it() {
-    let cluster = system().await;
+    let cluster = system().binary(&at_least("2.12.8")).start().await;
     let mut watched = Watched::start(&cluster, "").await;
     watched.epoch(|e| e["servers"]["responded"] == 2).await;
     let mut sleepy = Raw::login(&cluster, 0, "APP/u", "sleepy").await;

@@ -1,7 +1,7 @@
 //! SERVER_012, by the counter of newer servers and by the closed connections of older ones.
 
 use crate::Watched;
-use crate::support::{Account, Builder, Cluster, Message, Raw, server_of_version};
+use crate::support::{Account, Builder, Cluster, Message, Raw, at_least, server_of_version};
 use serde_json::json;
 
 fn system() -> Builder {
@@ -35,7 +35,7 @@ async fn provoked(cluster: &Cluster) -> Message {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_answer_no_ping_are_counted_and_named() {
-    let cluster = system().start().await;
+    let cluster = system().binary(&at_least("2.12.8")).start().await;
     let found = provoked(&cluster).await;
     let evidence = &found.json["evidence"];
     assert_eq!((&evidence["source"], &evidence["since_start"]), (&json!("counter"), &json!(1)));

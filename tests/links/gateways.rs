@@ -2,7 +2,7 @@
 
 use crate::proxy::Proxy;
 use crate::support::watched::Watched;
-use crate::support::{Account, Builder, Cluster};
+use crate::support::{Account, Builder, Cluster, at_least};
 use crate::traffic::{publish, wait_for_interest};
 use crate::{PINGS, ended, found, is_about};
 use serde_json::json;
@@ -93,7 +93,8 @@ async fn a_long_way_to_another_cluster_is_found_from_the_side_that_measures_it()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_crosses_is_found_by_its_share_of_an_account() {
-    let cluster = Cluster::config(1).second_cluster(1).account(Account::new("APP").user("a")).start().await;
+    let cluster = Cluster::config(1).second_cluster(1).account(Account::new("APP").user("a"));
+    let cluster = cluster.binary(&at_least("2.11.11")).start().await;
     let (publisher, reader) =
         (cluster.connect(0, "APP/a", "p").await, cluster.connect(1, "APP/a", "s").await);
     let _crossing = reader.subscribe("bulk").await.unwrap();

@@ -57,6 +57,7 @@ mod raw;
 pub mod watched;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 pub use agent::{Agent, AgentArgs, Output};
 pub use builder::{Account, Builder, Limits, limits};
@@ -75,6 +76,27 @@ pub fn is_too_old(version: &str, check: &str) -> bool {
     };
     // All of them are 2 and two digits.
     version < since
+}
+
+/// The version of the nats-server that tests use which name none, e.g. `2.15.1`.
+pub fn default_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let binary = insights_agent::demo::server::find_binary(None).unwrap();
+        let told = std::process::Command::new(&binary).arg("--version").output().unwrap();
+        let told = String::from_utf8(told.stdout).unwrap();
+        told.trim().rsplit(['v', ' ']).next().unwrap().to_owned()
+    });
+    &VERSION
+}
+
+/// The nats-server that tests use which name none, unless it is older than this version, which is one of `scripts/test`: then
+/// that one.
+pub fn at_least(version: &str) -> PathBuf {
+    // All of them are 2 and two digits.
+    if default_version() >= version {
+        return insights_agent::demo::server::find_binary(None).unwrap();
+    }
+    server_of_version(version)
 }
 
 /// The nats-server binary of this version below `$NATS_SERVER_DIR`, as `scripts/nats-server VERSION` puts it.

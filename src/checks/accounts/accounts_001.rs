@@ -6,7 +6,7 @@ use crate::check::{
     percent_of,
 };
 use crate::checks::evidence::{
-    DOMINANT, Growth, LIKELY, ServerShare, Silent, TopList, by_server, kinds, raised, sweep_gaps, top_users,
+    DOMINANT, Growth, LIKELY, ServerShare, Silent, TopList, by_server, raised, sweep_gaps, top_users,
 };
 use crate::snapshot::{Account, Endpoint, Kinds, Sample, Trend, difference};
 use schemars::JsonSchema;
@@ -257,7 +257,8 @@ fn evidence(
             context.now,
             account.servers.iter().map(|(id, on)| (id.clone(), on.connections)),
         ),
-        kinds: kinds(fold),
+        // Before 2.11 leafnodes are counted, and are not in the list of connections.
+        kinds: Kinds { leafnode: fold.kinds().leafnode.max(account.leafnodes()), ..fold.kinds() },
         churn: churn(context, account, events_seen),
         idle_without_messages: Silent::of(fold.silent, clients),
         users: top_users(fold),

@@ -214,7 +214,8 @@ fn remediation(missing: &Missing, evidence: &Evidence) -> Vec<String> {
     if missing.heartbeats {
         steps.push(
             "It sends heartbeats, so it runs and reaches the agent's server: look for what keeps requests from it, such \
-             as an overloaded system account or exports that were changed."
+             as a gateway that stands in one direction only (CLUSTER_007), an overloaded system account, or exports that \
+             were changed."
                 .into(),
         );
     }

@@ -48,6 +48,8 @@ struct Absent {
     server: Name,
     /// Whether it has no route to this one either; none where it does not tell.
     missing_there_too: Option<bool>,
+    /// Whether this server tells of a route to it, which the other end does not know.
+    one_sided: bool,
     /// Servers with a route to it, by name, at most 5 of them.
     #[schemars(with = "Vec<String>")]
     reached_by: Vec<Name>,
@@ -80,6 +82,8 @@ impl Rule for RouteMissing {
         why: "Messages travel one route only: in a cluster without a full mesh, clients of two servers without a route to \
               each other do not hear each other at all, and JetStream cannot form a quorum across. Nothing in the logs of \
               the other servers tells of it.\n\n\
+              A route counts if both ends tell of it, as far as both answer: a server lists one that it tries, while the other \
+              refuses it.\n\n\
               The members of the cluster are the servers that answer, and those that members have routes to: where the \
               agent is connected to a server without a route to another one, its requests do not reach that one, but the \
               routes of the server in between name it. A server that has fallen silent is expected again once others \
@@ -118,7 +122,7 @@ fn members(now: &Snapshot, servers: &[&Server]) -> Members {
     let mut members: Members =
         servers.iter().map(|server| (server.id.clone(), (server.name.clone(), Vec::new()))).collect();
     for server in servers {
-        for route in server.routes.iter().flatten() {
+        for route in server.routes.iter().flatten().filter(|route| stands(now, server, route)) {
             if let Some((_, reached_by)) = members.get_mut(&route.peer) {
                 reached_by.push(server.name.clone());
             } else if let Some(name) = hidden(now, route) {
@@ -127,6 +131,14 @@ fn members(now: &Snapshot, servers: &[&Server]) -> Members {
         }
     }
     members
+}
+
+/// Whether the other end knows the route as well, as far as it tells. A server lists a connection that it has just opened, and
+/// that the other one is about to refuse, and tries again every second (seen on 2.10.26): it looks like a route for all but
+/// the other end.
+fn stands(now: &Snapshot, server: &Server, route: &Route) -> bool {
+    let there = now.servers.get(&route.peer).and_then(|other| other.routes.as_ref());
+    there.is_none_or(|routes| routes.iter().any(|back| back.peer == server.id))
 }
 
 /// The name of a server that only routes tell of, if it is one that should have routes to all.
@@ -145,7 +157,8 @@ fn judge_cluster(now: &Snapshot, cluster: &Name, servers: &[&Server]) -> Vec<Ver
     let mut found = Vec::new();
     for server in servers {
         let Some(routes) = &server.routes else { continue };
-        let peers: BTreeSet<&Name> = routes.iter().map(|route| &route.peer).collect();
+        let standing = routes.iter().filter(|route| stands(now, server, route));
+        let peers: BTreeSet<&Name> = standing.map(|route| &route.peer).collect();
         let absent: Vec<&Name> =
             members.keys().filter(|id| **id != server.id && !peers.contains(*id)).collect();
         if !absent.is_empty() {
@@ -182,10 +195,11 @@ fn row(now: &Snapshot, members: &Members, server: &Server, id: &Name) -> Option<
     let (name, reached_by) = members.get(id)?;
     let there = now.servers.get(id).and_then(|other| other.routes.as_ref());
     let missing_there_too = there.map(|routes| routes.iter().all(|route| route.peer != server.id));
+    let one_sided = server.routes.iter().flatten().any(|route| route.peer == *id);
     let mut reached_by = reached_by.clone();
     reached_by.sort();
     reached_by.truncate(REACHED_BY);
-    Some(Absent { server: name.clone(), missing_there_too, reached_by })
+    Some(Absent { server: name.clone(), missing_there_too, one_sided, reached_by })
 }
 
 fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
@@ -197,10 +211,10 @@ fn remediation(server: &Server, evidence: &Evidence) -> Vec<String> {
              host's firewall."
         ));
     }
-    if evidence.no_route_to.iter().any(|row| row.missing_there_too == Some(false)) {
+    if evidence.no_route_to.iter().any(|row| row.one_sided || row.missing_there_too == Some(false)) {
         steps.push(
-            "The other server tells of a route that this one does not know: look again in the next epoch, and for \"Duplicate \
-             Route\" and stale connections in both logs."
+            "One end tells of a route that the other does not know: it is opened and refused again and again, or it is dead and \
+             only one end has noticed. Look for refused logins, \"Duplicate Route\" and stale connections in both logs."
                 .into(),
         );
     }

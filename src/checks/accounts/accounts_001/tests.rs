@@ -1,6 +1,7 @@
 use super::*;
 use crate::check::{DeclaredLimits, Standing};
 use crate::checks::laws::{judge, judge_with, only};
+use crate::snapshot::AccountFold;
 use crate::snapshot::build::System;
 use serde_json::json;
 
@@ -52,10 +53,14 @@ fn leafnodes_count_on_their_own_server_and_have_their_own_limit() {
     assert_eq!(firing.observed.percent, Some(90.0));
 
     let system = System::of(2).account("APP", 100, -1, 3).connect("n1", "APP", "l", 3, leaf);
-    let judgement = judge::<ConnectionLimit>(&system.done());
+    let mut snapshot = system.done();
+    // Before 2.11 they are in no list of connections.
+    snapshot.accounts.get_mut("APP").unwrap().fold = AccountFold::default();
+    let judgement = judge::<ConnectionLimit>(&snapshot);
     let (_, firing) = only(&judgement);
     assert_eq!(firing.summary, "account APP uses 3 of 3 leafnode connections (100.0 %)");
     assert_eq!(firing.evidence["limit_kind"], "leafnodes");
+    assert_eq!(firing.evidence["kinds"]["leafnode"], 3);
 }
 
 #[test]

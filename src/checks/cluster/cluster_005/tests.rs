@@ -22,6 +22,13 @@ fn drop_route(system: &mut System, from: &str, to: &str) {
     routes.retain(|route| *route.peer != *format!("ID-{to}"));
 }
 
+/// n2 tells nothing of its routes.
+fn unanswered(system: System) -> System {
+    let mut system = system.silent("n2", Endpoint::Routez);
+    system.server_mut("n2").routes = None;
+    system
+}
+
 fn entity(name: &str) -> Entity {
     Entity::server(&name.into(), Some(&"east".into()))
 }
@@ -49,7 +56,7 @@ fn both_ends_of_a_missing_route_are_named() {
     assert_eq!(json!(firing.observed), json!({"value": 1, "threshold": 2, "unit": "servers"}));
     assert_eq!(
         firing.evidence,
-        json!({"no_route_to": [{"server": "n3", "missing_there_too": true, "reached_by": ["n1"]}], "missing": 1,
+        json!({"no_route_to": [{"server": "n3", "missing_there_too": true, "one_sided": false, "reached_by": ["n1"]}], "missing": 1,
                "routes_to": ["n1"], "expected": 2, "such_servers": 2})
     );
     assert!(firing.remediation[0].contains("logs of n2 and n3"), "{firing:?}");
@@ -57,13 +64,23 @@ fn both_ends_of_a_missing_route_are_named() {
 }
 
 #[test]
-fn one_end_alone_may_miss_it_and_a_server_may_have_none() {
-    let mut system = System::of(3);
-    drop_route(&mut system, "n2", "n3");
-    let judgement = judge::<Check>(&system.done());
-    let (found, firing) = only(&judgement);
-    assert_eq!(found, &entity("n2"));
-    assert_eq!(firing.evidence["no_route_to"][0]["missing_there_too"], false);
+fn a_route_that_one_end_alone_tells_of_is_none_and_a_server_may_have_none() {
+    let system = || {
+        let mut system = System::of(3);
+        drop_route(&mut system, "n2", "n3");
+        system
+    };
+    let judgement = judge::<Check>(&system().done());
+    let [(n2, one), (n3, other)] = &judgement.firing[..] else { panic!("{judgement:?}") };
+    assert_eq!((n2, n3), (&entity("n2"), &entity("n3")));
+    let rows = |one_sided: bool, server| json!([{"server": server, "missing_there_too": one_sided, "one_sided": one_sided, "reached_by": ["n1"]}]);
+    assert_eq!(one.evidence["no_route_to"], rows(false, "n3"));
+    assert_eq!(other.evidence["no_route_to"], rows(true, "n2"));
+    for firing in [one, other] {
+        assert!(firing.remediation[0].starts_with("One end tells of a route"), "{firing:?}");
+    }
+    // Who does not answer says nothing against it.
+    assert!(fired(&unanswered(system()).done()).is_empty());
     let alone = without(System::of(3), &[("n1", "n2"), ("n1", "n3")]).done();
     let judgement = judge::<Check>(&alone);
     assert_eq!(judgement.firing.len(), 3);
@@ -87,7 +104,7 @@ fn a_server_that_only_routes_tell_of_is_expected() {
     assert_eq!(found, &entity("n2"));
     assert_eq!(
         firing.evidence["no_route_to"],
-        json!([{"server": "n3", "missing_there_too": null, "reached_by": ["n1"]}])
+        json!([{"server": "n3", "missing_there_too": null, "one_sided": false, "reached_by": ["n1"]}])
     );
     // What is hidden behind n1 may be more.
     assert!(matches!(judgement.standing(&entity("n1")), Standing::Unknown(_)));
@@ -115,9 +132,7 @@ fn a_server_that_fell_silent_is_none_that_lost_a_route() {
 
 #[test]
 fn an_answer_that_is_missing_is_no_missing_route_and_ends_nothing() {
-    let mut system = without(System::of(3), &[("n2", "n3")]).silent("n2", Endpoint::Routez);
-    system.server_mut("n2").routes = None;
-    let judgement = judge::<Check>(&system.done());
+    let judgement = judge::<Check>(&unanswered(without(System::of(3), &[("n2", "n3")])).done());
     // The other end tells.
     let (found, firing) = only(&judgement);
     assert_eq!(found, &entity("n3"));
@@ -138,7 +153,7 @@ fn clusters_are_apart_and_a_leaf_is_of_none() {
     for route in snapshot.servers.get_mut("ID-n1").unwrap().routes.as_mut().unwrap() {
         route.peer = "ID-edge".into();
     }
-    assert_eq!(fired(&snapshot), ["n1"]);
+    assert_eq!(fired(&snapshot), ["n1", "n2"]);
     snapshot.coverage.note(Endpoint::Routez, &"ID-w1".into(), Answer::Silent);
     assert_eq!(judge::<Check>(&snapshot).standing(&entity("n2")), Standing::Clear);
 }
