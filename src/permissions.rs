@@ -7,7 +7,7 @@
 use crate::api;
 use crate::config::{Config, SinkConfig};
 use crate::election::AGENTS_SUBJECT;
-use crate::snapshot::Endpoint;
+use crate::snapshot::{Endpoint, Event};
 use std::fmt::Write;
 
 /// Subjects that a user is allowed.
@@ -35,13 +35,8 @@ impl Permissions {
         // Who am I, for the start-up self-test.
         publish.push("$SYS.REQ.USER.INFO".into());
         publish.push(format!("{}.>", config.subject_prefix));
-        let mut subscribe = vec![
-            format!("{}.>", config.connection.inbox_prefix()),
-            "$SYS.ACCOUNT.*.DISCONNECT".into(),
-            "$SYS.SERVER.*.SHUTDOWN".into(),
-            "$SYS.SERVER.*.LAMEDUCK".into(),
-            "$SYS.SERVER.*.STATSZ".into(),
-        ];
+        let mut subscribe = vec![format!("{}.>", config.connection.inbox_prefix())];
+        subscribe.extend(Event::ALL.map(|event| event.subject().to_owned()));
         if config.election.enabled {
             publish.push(AGENTS_SUBJECT.into());
             subscribe.push(AGENTS_SUBJECT.into());

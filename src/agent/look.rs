@@ -172,10 +172,13 @@ impl Looker {
         Ok(self.gatherer.insert(gatherer))
     }
 
-    /// Another agent looks from now on: what this one saw is of the past, but for its findings, and what an earlier run
-    /// left has been judged.
+    /// Another agent has looked: what this one saw is of the past, but for its findings, and what an earlier run left has been
+    /// judged.
     pub(super) fn stand_by(&mut self) {
         self.earlier.clear();
+        if let Some(bystander) = &mut self.bystander {
+            bystander.epoch_ended();
+        }
         if let Some(gatherer) = self.gatherer.take() {
             self.bystander = Some(gatherer.stand_by());
             *self.memory.write().unwrap_or_else(PoisonError::into_inner) = Memory::new();
@@ -236,7 +239,7 @@ impl Looker {
     }
 
     /// One epoch. `within` bounds the gather, `epoch` the patience with one answer. None if this agent does not lead any
-    /// more when all is gathered: then nothing began or ended.
+    /// more when all is judged: then nothing began or ended.
     pub(super) async fn epoch(
         &mut self,
         schedule: &Schedule,
@@ -295,9 +298,6 @@ impl Looker {
         if !wanted.is_empty() {
             self.gatherer().await?.follow_up(&plan, &mut snapshot, &wanted).await;
         }
-        if !(beside.leads)() {
-            return Ok(None);
-        }
         if !snapshot.servers.is_empty() {
             self.origin.system_account = snapshot.system_account.to_string();
             if self.system.is_none() {
@@ -312,6 +312,10 @@ impl Looker {
             let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
             judge(&self.config.checks, &snapshot, &memory, &self.config.accounts)
         };
+        if !(beside.leads)() {
+            self.gatherer().await?.not_judged();
+            return Ok(None);
+        }
         let moment = Moment { epoch: id, at: now() };
         self.take_in_earlier();
         let maintenance = Maintenance::of(&snapshot.departures, self.config.grace, snapshot.taken_at);

@@ -2,7 +2,7 @@
 
 use crate::check::{Category, Disturbed, EntityType, Entry, Kind, Severity};
 use crate::config::description;
-use crate::snapshot::Endpoint;
+use crate::snapshot::{Endpoint, Event};
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::Value;
@@ -47,6 +47,9 @@ pub struct Card {
     /// The answers that complete the evidence.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence_from: Vec<&'static str>,
+    /// The subjects of events that it goes by, beside the answers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listens_to: Vec<&'static str>,
     /// Epochs in a row for which the bad state must be seen before a finding begins.
     #[serde(rename = "for")]
     pub for_epochs: u64,
@@ -102,6 +105,7 @@ impl Card {
             remedy: meta.remedy,
             needs: words(meta.needs),
             evidence_from: words(meta.evidence_from),
+            listens_to: subjects([meta.needs_events, meta.evidence_from_events]),
             for_epochs: entry.for_epochs,
             keep: entry.keep,
             epochs: entry.epochs,
@@ -157,6 +161,10 @@ const fn is_one(epochs: &u64) -> bool {
 
 fn words(endpoints: &[Endpoint]) -> Vec<&'static str> {
     endpoints.iter().map(|endpoint| endpoint.as_str()).collect()
+}
+
+fn subjects(events: [&[Event]; 2]) -> Vec<&'static str> {
+    events.concat().into_iter().map(Event::subject).collect()
 }
 
 /// The word under which a fieldless variant is published.

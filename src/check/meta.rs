@@ -1,6 +1,6 @@
 //! The facts about a check that do not depend on any system.
 
-use crate::snapshot::Endpoint;
+use crate::snapshot::{Endpoint, Event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +206,10 @@ pub struct Meta {
     pub needs: &'static [Endpoint],
     /// Requests whose answers complete the evidence, or make the verdict surer; it is given without them.
     pub evidence_from: &'static [Endpoint],
+    /// Events without which it cannot tell what it looks for: while one of them is denied, what it would find is unknown.
+    pub needs_events: &'static [Event],
+    /// Events that complete the evidence, or explain what would be found without them.
+    pub evidence_from_events: &'static [Event],
     /// See [`Scope`].
     pub scope: Scope,
     /// See [`Partial`].
@@ -231,6 +235,8 @@ impl Meta {
         remedy: &[],
         needs: &[],
         evidence_from: &[],
+        needs_events: &[],
+        evidence_from_events: &[],
         scope: Scope::System,
         partial: Partial::CannotFire,
     };

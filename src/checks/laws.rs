@@ -25,7 +25,7 @@ use crate::check::{
     evaluate,
 };
 use crate::snapshot::build::{System, at};
-use crate::snapshot::{Endpoint, History, LookBack, Snapshot, Version};
+use crate::snapshot::{Deaf, Endpoint, Event, History, LookBack, Snapshot, Version};
 use crate::text::Name;
 pub(crate) use clients::bearer_jwt;
 use proptest::prelude::*;
@@ -198,6 +198,8 @@ fn every_text_is_complete() {
         assert!(meta.remedy.iter().all(|step| step.ends_with('.')), "{id}: steps are sentences");
         let both = meta.needs.iter().find(|need| meta.evidence_from.contains(need));
         assert!(both.is_none(), "{id}: what the verdict needs is there for the evidence as well");
+        let mut both = meta.needs_events.iter().filter(|event| meta.evidence_from_events.contains(event));
+        assert!(both.next().is_none(), "{id}: what it cannot do without is there for the evidence as well");
         let optimization = meta.kind == crate::check::Kind::Optimization;
         assert_eq!(meta.group.is_some(), optimization, "{id}: optimizations are listed by group");
         assert_eq!(id.starts_with("OPT_"), optimization, "{id}");
@@ -389,6 +391,50 @@ proptest! {
             };
             prop_assert_eq!(entities(&full), entities(&partial));
         }
+    }
+}
+
+/// The same system as one sees it who may not hear that servers leave.
+fn without_farewells(heard: &Snapshot) -> Snapshot {
+    let mut now = heard.clone();
+    now.departures.clear();
+    now.ends.announced.clear();
+    let (from, to) = (at(i64::from(i32::MIN)), at(i64::from(i32::MAX)));
+    now.ends.deaf = vec![Deaf { from, to, except: None, why: "denied".into() }];
+    now.coverage.missing.iter_mut().for_each(|missing| missing.lame_duck = false);
+    now
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// AGENT_002 names the checks that suffer where that is denied, by what they say.
+    #[test]
+    fn what_is_judged_by_farewells_says_so(
+        now in any_world(), earlier in prop::collection::vec(any_world(), 2),
+    ) {
+        let now = now.snapshot(&[]);
+        let deaf = without_farewells(&now);
+        let earlier: Vec<Snapshot> = earlier.iter().map(|world| world.snapshot(&[])).collect();
+        let mut silent = Vec::new();
+        for entry in catalogue() {
+            let says = |events: &[Event]| Event::FAREWELLS.iter().all(|event| events.contains(event));
+            if says(entry.meta.needs_events) || says(entry.meta.evidence_from_events) {
+                continue;
+            }
+            let told = |snapshot: &Snapshot| {
+                let judgement = judge_series(entry, &earlier, snapshot);
+                // Reasons differ, and so does how many there are.
+                let entities: BTreeSet<Name> =
+                    judgement.unknown_rows().into_iter().map(|row| row.entity).collect();
+                let firing = judgement.firing.into_iter().map(|(entity, firing)| (entity, firing.severity));
+                (firing.collect::<Vec<_>>(), entities)
+            };
+            if told(&now) != told(&deaf) {
+                silent.push(entry.meta.id);
+            }
+        }
+        prop_assert!(silent.is_empty(), "{silent:?}");
     }
 }
 

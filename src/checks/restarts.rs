@@ -2,7 +2,7 @@
 
 use super::evidence::rfc3339;
 use crate::check::Context;
-use crate::snapshot::{Series, Server, Version};
+use crate::snapshot::{Event, Series, Server, Version};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -48,6 +48,12 @@ impl Restart {
 
 /// What [`restarts`] is told from.
 pub(super) const SERIES: &[Series] = &[Series::ServerStarts, Series::HeardStarts];
+
+/// The events that tell whether the end of a boot was announced.
+pub(super) const ANNOUNCED_ON: &[Event] = &Event::FAREWELLS;
+
+/// The events by which a boot is known that answers nothing.
+pub(super) const HEARD_ON: &[Event] = &[Event::Heartbeat];
 
 struct Boot {
     id: Name,

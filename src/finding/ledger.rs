@@ -91,9 +91,18 @@ impl Ledger {
     }
 
     /// Drops what was last said in an epoch before this one. After each epoch every open finding has been published once, so
-    /// that is over for whoever heard all of the epoch. What is silenced stays until the silence ends.
+    /// that is over for whoever heard all of the epoch. What is silenced stays until the silence ends. What was seen in too few
+    /// epochs begins anew: whether the other agent saw it as well is not told.
     pub fn only_of_epoch(&mut self, epoch: u64) {
         self.lives.retain(|_, life| {
+            if let State::Pending { finding, anew } = &life.state
+                && finding.epoch < epoch
+            {
+                let (at, anew) = (finding.last_seen, *anew);
+                // How often it began is remembered.
+                life.state = State::Ended { at, again: None };
+                return anew;
+            }
             let of_epoch = || life.finding().is_none_or(|finding| finding.epoch >= epoch);
             life.silenced_in(epoch).unwrap_or_else(of_epoch)
         });

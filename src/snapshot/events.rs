@@ -44,6 +44,24 @@ impl Events {
         }
     }
 
+    /// Takes in what was counted before.
+    pub fn merge(&mut self, earlier: Self) {
+        let Self { accounts, unreadable, beyond } = earlier;
+        self.unreadable += unreadable;
+        self.beyond += beyond;
+        for (account, counts) in accounts {
+            let AccountEvents { refused_connections, refused_subscriptions, closed } = counts;
+            if !self.accounts.contains_key(&account) && self.accounts.len() >= ACCOUNTS {
+                self.beyond += refused_connections + refused_subscriptions + closed;
+                continue;
+            }
+            let sum = self.accounts.entry(account).or_default();
+            sum.refused_connections += refused_connections;
+            sum.refused_subscriptions += refused_subscriptions;
+            sum.closed += closed;
+        }
+    }
+
     /// The counts by account.
     pub fn accounts(&self) -> impl Iterator<Item = (&Name, &AccountEvents)> {
         self.accounts.iter()

@@ -10,6 +10,7 @@ mod counter;
 mod coverage;
 mod departure;
 mod details;
+mod event;
 mod events;
 mod follow_up;
 mod health;
@@ -48,6 +49,7 @@ pub use departure::{Departure, Leaving};
 pub use details::{
     AccountDetails, Claims, Export, Import, ImportState, SHARES, ShareKind, Token, TokenClaims,
 };
+pub use event::Event;
 pub use events::{AccountEvents, Events};
 pub use follow_up::{
     BusyConnection, ConnectionSubscriptions, FollowUp, FollowUpResults, Order, SubscriptionShape,

@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least, count,
 };
-use crate::snapshot::{Missing, Snapshot};
+use crate::snapshot::{Event, Missing, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,7 @@ impl Rule for ServerNotAnswering {
              a signal (`TERM`, or lame-duck mode) so that they say goodbye.",
         ],
         needs: &[],
+        evidence_from_events: &[Event::Shutdown, Event::LameDuck, Event::Heartbeat],
         scope: Scope::Server,
         partial: Partial::CanFire,
         ..Meta::PLAIN

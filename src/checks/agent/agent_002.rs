@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, count,
 };
-use crate::snapshot::{Denied, Endpoint};
+use crate::snapshot::{Denied, Endpoint, Event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,9 @@ impl Rule for DeniedSubject {
         why: "A server answers a request that is not allowed with silence, and tells only the client library on the \
               side. The checks that need the answers are unknown, so that what they would find stays hidden.\n\n\
               The subject is named as it has to be allowed, with `*` for `PING`, for ids and for accounts. The finding \
-              ends when a server answers, or when the agent has connected again and is no longer refused.",
+              ends when a server answers, or when the agent has connected again and is no longer refused.\n\n\
+              While the agent does not hear that servers leave in order (SHUTDOWN, LAMEDUCK) it knows of no maintenance either: \
+              findings begin in it.",
         remedy: &[
             "Give the agent's user what `insights-agent permissions` prints, and push the user or reload the servers.",
             "If the subject is to stay denied, disable the checks that need it.",
@@ -77,28 +79,31 @@ impl Rule for DeniedSubject {
 fn verdict(denied: &Denied) -> Verdict {
     let Denied { subject, subscribe } = denied;
     let asked = Endpoint::ALL.into_iter().filter(|endpoint| endpoint.subject() == Some(&**subject));
-    // Several requests differ in their options alone. Of the subscriptions, one brings disconnects; the others tell why a
-    // server left, or that it is there.
-    let events = subject.starts_with("$SYS.ACCOUNT.").then_some(Endpoint::Events);
+    let event = Event::ALL.into_iter().find(|event| *subscribe && event.subject() == &**subject);
+    // Several requests differ in their options alone. What disconnects tell stands among the answers of servers.
+    let events = (event == Some(Event::Disconnect)).then_some(Endpoint::Events);
     let endpoints: Vec<Endpoint> = asked.chain(events).collect();
-    let with = |needs: fn(&crate::check::Meta) -> &'static [Endpoint]| {
+    let with = |needs: fn(&Meta) -> (&'static [Endpoint], &'static [Event])| {
+        let is_one = |meta: &&Meta| {
+            let (answers, events) = needs(meta);
+            endpoints.iter().any(|endpoint| answers.contains(endpoint))
+                || event.is_some_and(|event| events.contains(&event))
+        };
         let of = crate::checks::catalogue().map(|entry| entry.meta);
-        of.filter(|meta| endpoints.iter().any(|endpoint| needs(meta).contains(endpoint)))
-            .map(|meta| meta.id)
-            .collect::<Vec<_>>()
+        of.filter(is_one).map(|meta| meta.id).collect::<Vec<_>>()
     };
     let everything = endpoints.iter().any(|one| matches!(one, Endpoint::Statsz | Endpoint::Varz));
     let mut evidence = Evidence {
         verb: if *subscribe { "subscribe" } else { "publish" },
-        blind: if everything { with_needs() } else { with(|meta| meta.needs) },
-        evidence_missing: if everything { Vec::new() } else { with(|meta| meta.evidence_from) },
+        blind: if everything { with_needs() } else { with(|meta| (meta.needs, meta.needs_events)) },
+        evidence_missing: match everything {
+            true => Vec::new(),
+            false => with(|meta| (meta.evidence_from, meta.evidence_from_events)),
+        },
     };
     // Who can judge nothing needs no evidence.
     evidence.evidence_missing.retain(|id| !evidence.blind.contains(id));
     let agents = subject.starts_with(AGENTS);
-    if endpoints.is_empty() && !agents {
-        evidence.evidence_missing.push("AGENT_001");
-    }
     let blind = evidence.blind.len() as u64;
     let effect = match blind {
         0 if agents => "agents beside the same system do not know of each other, and all publish".to_owned(),
@@ -166,19 +171,26 @@ mod tests {
 
     #[test]
     fn a_denied_subscription_is_told_as_one() {
-        let judgement = denied("$SYS.SERVER.*.LAMEDUCK", true);
-        let firing = only(&judgement).1;
-        assert_eq!(
-            firing.evidence,
-            json!({"verb": "subscribe", "blind": [], "evidence_missing": ["AGENT_001"]})
-        );
+        for subject in ["$SYS.SERVER.*.LAMEDUCK", "$SYS.SERVER.*.SHUTDOWN"] {
+            let judgement = denied(subject, true);
+            let firing = only(&judgement).1;
+            assert_eq!(
+                firing.evidence,
+                json!({"verb": "subscribe", "blind": ["SERVER_008", "SERVER_009"],
+                    "evidence_missing": ["CLUSTER_005", "CLUSTER_007", "AGENT_001"]})
+            );
+            let told = format!("may not subscribe to {subject}: 2 checks can judge nothing without it");
+            assert!(firing.summary.ends_with(&told), "{}", firing.summary);
+        }
+        let heartbeats = denied("$SYS.SERVER.*.STATSZ", true);
+        let firing = only(&heartbeats).1;
+        assert_eq!(names(firing, "evidence_missing"), ["SERVER_008", "SERVER_009", "AGENT_001"]);
         assert_eq!(
             firing.summary,
-            "the agent's user may not subscribe to $SYS.SERVER.*.LAMEDUCK: evidence is missing without it"
+            "the agent's user may not subscribe to $SYS.SERVER.*.STATSZ: evidence is missing without it"
         );
-        let events = denied("$SYS.ACCOUNT.*.DISCONNECT", true);
-        let all = [names(only(&events).1, "blind"), names(only(&events).1, "evidence_missing")].concat();
-        assert!(!all.is_empty() && !all.contains(&"AGENT_001".to_owned()), "{all:?}");
+        let disconnects = denied("$SYS.ACCOUNT.*.DISCONNECT", true);
+        assert_eq!(names(only(&disconnects).1, "evidence_missing"), ["ACCOUNTS_001", "ACCOUNTS_006"]);
     }
 
     #[test]

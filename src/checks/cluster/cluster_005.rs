@@ -5,7 +5,7 @@ use crate::check::{
     Scope, Severity, Thresholds, Verdict, count,
 };
 use crate::checks::links;
-use crate::snapshot::{Endpoint, Route, Server, Snapshot};
+use crate::snapshot::{Endpoint, Event, Route, Server, Snapshot};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -86,6 +86,7 @@ impl Rule for RouteMissing {
             "Compare the TLS settings of the routes: certificates must be valid for both directions.",
         ],
         needs: &[Endpoint::Routez],
+        evidence_from_events: &Event::FAREWELLS,
         scope: Scope::Cluster,
         partial: Partial::CanFire,
         ..Meta::PLAIN

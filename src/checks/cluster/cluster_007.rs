@@ -5,7 +5,7 @@ use crate::check::{
     Scope, Severity, Thresholds, Verdict,
 };
 use crate::checks::evidence::{TOP, first_names, rfc3339};
-use crate::snapshot::{Endpoint, Gateways, Series, Server, Snapshot, gateway_link};
+use crate::snapshot::{Endpoint, Event, Gateways, Series, Server, Snapshot, gateway_link};
 use crate::text::Name;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -84,6 +84,7 @@ impl Rule for GatewayDisconnected {
              reload changes that list.",
         ],
         needs: &[Endpoint::Gatewayz, Endpoint::Varz],
+        evidence_from_events: &Event::FAREWELLS,
         scope: Scope::Server,
         partial: Partial::CannotFire,
         ..Meta::PLAIN

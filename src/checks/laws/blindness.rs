@@ -1,6 +1,6 @@
 //! Everything that may keep the agent from seeing.
 
-use crate::snapshot::{Denied, Missing, Snapshot};
+use crate::snapshot::{Denied, Departure, Leaving, Missing, Snapshot};
 use crate::text::Name;
 use proptest::prelude::*;
 
@@ -16,6 +16,7 @@ pub(super) struct Blindness {
     cluster: bool,
     denied: Vec<Denied>,
     cut: bool,
+    left: bool,
     skipped: u64,
     overruns: u64,
 }
@@ -24,7 +25,7 @@ prop_compose! {
     pub(super) fn any_blindness()(
         silent_epochs in prop::sample::select(vec![0, 1, 2, 4, 5, u64::MAX]),
         (lame_duck, heartbeats, never_answered) in any::<(bool, bool, bool)>(),
-        (named, cluster, cut, placeless) in any::<(bool, bool, bool, bool)>(),
+        (named, cluster, cut, placeless, left) in any::<(bool, bool, bool, bool, bool)>(),
         denied in prop::collection::vec(
             (prop::sample::select(vec![
                 "$SYS.REQ.SERVER.*.STATSZ", "$SYS.REQ.SERVER.*.CONNZ", "$SYS.ACCOUNT.*.DISCONNECT",
@@ -35,8 +36,8 @@ prop_compose! {
         (skipped, overruns) in prop::sample::select(vec![(0, 0), (1, 1), (0, 2), (u64::MAX, u64::MAX)]),
     ) -> Blindness {
         Blindness {
-            silent_epochs, lame_duck, heartbeats, never_answered, placeless, named, cluster, denied, cut, skipped,
-            overruns,
+            silent_epochs, lame_duck, heartbeats, never_answered, placeless, named, cluster, denied, cut, left,
+            skipped, overruns,
         }
     }
 }
@@ -64,6 +65,17 @@ impl Blindness {
             let (name, cluster) = ("*/hidden".into(), Some("hidden".into()));
             let hidden = Missing { name, cluster, silent_epochs, named_by: by, ..Missing::default() };
             snapshot.coverage.missing.push(hidden);
+        }
+        if self.left {
+            let at = snapshot.taken_at;
+            let gone = snapshot.coverage.missing.iter().map(|one| Departure {
+                server: one.name.clone(),
+                cluster: one.cluster.clone(),
+                how: Leaving::Shutdown,
+                at,
+                back_at: None,
+            });
+            snapshot.departures = gone.collect();
         }
         snapshot.coverage.denied = self.denied.iter().cloned().collect();
         snapshot.cut = self.cut;

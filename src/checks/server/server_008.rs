@@ -6,7 +6,7 @@ use crate::check::{
 };
 use crate::checks::as_text;
 use crate::checks::evidence::{TOP, in_words};
-use crate::checks::restarts::{Ended, Restart, RestartRow, SERIES, age, restarts};
+use crate::checks::restarts::{ANNOUNCED_ON, Ended, HEARD_ON, Restart, RestartRow, SERIES, age, restarts};
 use crate::snapshot::{Endpoint, Series, Server};
 use crate::text::Name;
 use schemars::JsonSchema;
@@ -90,6 +90,8 @@ impl Rule for UnexpectedRestart {
             "Let whatever stops servers send SIGTERM or use lame-duck mode, and give them time.",
         ],
         needs: &[Endpoint::Varz],
+        needs_events: ANNOUNCED_ON,
+        evidence_from_events: HEARD_ON,
         scope: Scope::Server,
         partial: Partial::CannotFire,
         ..Meta::PLAIN

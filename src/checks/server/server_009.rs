@@ -4,7 +4,7 @@ use crate::check::{
     Category, Context, Disturbed, Entity, EntityType, Kind, Meta, Observed, OutOfRange, Partial, Rule, Scope,
     Severity, Thresholds, Validate, Verdict, at_least,
 };
-use crate::checks::restarts::{Ended, Restart, RestartRow, SERIES, restarts};
+use crate::checks::restarts::{ANNOUNCED_ON, Ended, HEARD_ON, Restart, RestartRow, SERIES, restarts};
 use crate::snapshot::{Endpoint, Series, Server};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,8 @@ impl Rule for CrashLoop {
             "Take the server out of the clients' URLs until it stays up.",
         ],
         needs: &[Endpoint::Varz],
+        needs_events: ANNOUNCED_ON,
+        evidence_from_events: HEARD_ON,
         scope: Scope::Server,
         partial: Partial::CannotFire,
         ..Meta::PLAIN

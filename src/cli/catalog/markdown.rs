@@ -74,6 +74,9 @@ pub(super) fn show(cards: &[Card]) -> String {
         if !card.evidence_from.is_empty() {
             let _ = write!(out, " The evidence is completed by: {}.", card.evidence_from.join(", "));
         }
+        if !card.listens_to.is_empty() {
+            let _ = write!(out, " It goes by what servers announce on `{}`.", card.listens_to.join("`, `"));
+        }
         out.push('\n');
         if let Some(url) = card.docs_url {
             let _ = writeln!(out, "\nSee also <{url}>.");

@@ -42,6 +42,9 @@ pub(super) fn show(cards: &[Card], width: u16) -> String {
         if !card.evidence_from.is_empty() {
             let _ = writeln!(out, "  for the evidence also {}", card.evidence_from.join(", "));
         }
+        if !card.listens_to.is_empty() {
+            let _ = writeln!(out, "  what servers announce on {}", card.listens_to.join(", "));
+        }
         if let Some(url) = card.docs_url {
             let _ = writeln!(out, "\nSEE\n  {url}");
         }

@@ -104,6 +104,35 @@ fn what_is_not_repeated_is_over_for_who_only_hears() {
 }
 
 #[test]
+fn what_is_pending_begins_anew_when_another_agent_has_looked_meanwhile() {
+    let run = |ledger: &Ledger, says: Says, epoch: u64| {
+        let origin = origin("1");
+        let judged = judged(&[says], Sees::All, &policy(2, 1));
+        step(ledger.clone(), &judged, &Terms::plain(&origin), moment(epoch))
+    };
+    let (pending, _) = run(&Ledger::default(), Says::Warns, 1);
+    let (_, next) = run(&pending, Says::Warns, 2);
+    assert_eq!((next.pending, next.said.len()), (0, 1));
+    let mut ledger = pending;
+    // Its own epoch, told by the other as well.
+    ledger.only_of_epoch(1);
+    assert_eq!(ledger.pending().count(), 1);
+    ledger.only_of_epoch(2);
+    assert!(ledger.lives.is_empty());
+    // What ended and came back is not forgotten over that.
+    let (ledger, began) = run(&run(&ledger, Says::Warns, 3).0, Says::Warns, 4);
+    let (ledger, _) = run(&ledger, Says::Clear, 5);
+    let (mut ledger, again) = run(&ledger, Says::Warns, 6);
+    assert_eq!((began.said[0].finding.flaps, again.pending), (0, 1));
+    ledger.only_of_epoch(7);
+    assert_eq!(ledger.pending().count(), 0);
+    let (ledger, seen) = run(&ledger, Says::Warns, 8);
+    assert_eq!((seen.pending, seen.said.len()), (1, 0));
+    let (_, began) = run(&ledger, Says::Warns, 9);
+    assert_eq!((began.said[0].finding.flaps, began.said[0].finding.first_seen), (1, moment(8).at));
+}
+
+#[test]
 fn a_stored_end_is_remembered_for_flapping_alone() {
     let (ledger, _) = run("1", Ledger::default(), Says::Warns, 1);
     let (_, ended) = run("1", ledger, Says::Clear, 2);

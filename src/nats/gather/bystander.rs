@@ -34,6 +34,8 @@ struct Seen {
 pub struct Bystander {
     events: EventReader,
     servers: Servers,
+    /// Whether disconnects are counted: from the first epoch on that another agent was heard to publish.
+    counts: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,14 +58,23 @@ impl Bystander {
             (name(called), Seen { id: Some(name(&server.id)), cluster, at })
         };
         let seen = servers.iter().take(MAX_SERVERS).map(seen).collect();
-        Ok(Self { events, servers: Servers { seen, departures: Departures::default() } })
+        Ok(Self { events, servers: Servers { seen, departures: Departures::default() }, counts: false })
     }
 
     /// Takes in what was heard since the last call.
     pub fn listen(&mut self, at: OffsetDateTime) {
-        // Whoever asks begins to count when it begins.
-        let _ = self.events.take_disconnects();
+        if !self.counts {
+            // Whoever asks first begins to count when it begins.
+            let _ = self.events.take_disconnects();
+        }
         self.servers.take_in(self.events.take_server_events().events, at);
+    }
+
+    /// Another agent has published an epoch: connections that ended before it are told, and those that end from now on are for
+    /// whoever publishes the next.
+    pub fn epoch_ended(&mut self) {
+        let _ = self.events.take_disconnects();
+        self.counts = true;
     }
 }
 
@@ -130,12 +141,15 @@ impl Gatherer {
         Ok(gatherer)
     }
 
-    /// Asks no more, and only listens.
+    /// Asks no more, and only listens, since another agent has published an epoch.
     pub fn stand_by(mut self) -> Bystander {
         let seen = self.roster.seen().map(|(name, id, cluster, at)| (name, Seen { id, cluster, at }));
         let seen = seen.take(MAX_SERVERS).collect();
         let departures = self.roster.take_departures();
-        Bystander { servers: Servers { seen, departures }, events: self.events }
+        let mut bystander =
+            Bystander { servers: Servers { seen, departures }, events: self.events, counts: false };
+        bystander.epoch_ended();
+        bystander
     }
 }
 
@@ -153,6 +167,27 @@ mod tests {
 
     fn names(servers: &Servers) -> Vec<&str> {
         servers.seen.keys().map(|name| &**name).collect()
+    }
+
+    #[tokio::test]
+    async fn connections_that_end_after_the_last_epoch_of_another_agent_are_counted_by_the_next() {
+        let events = EventReader::of_nothing(crate::nats::events::ClientEvents::new());
+        let mut bystander = Bystander { events, servers: Servers::default(), counts: false };
+        let counted = |bystander: &mut Bystander| {
+            let (events, _) = bystander.events.take_disconnects();
+            events.accounts().map(|(_, counts)| counts.closed).sum::<u64>()
+        };
+        // No epoch was heard, so that nobody knows since when.
+        bystander.events.disconnected("APP");
+        bystander.listen(at(0));
+        assert_eq!(counted(&mut bystander), 0);
+        bystander.events.disconnected("APP");
+        bystander.epoch_ended();
+        bystander.events.disconnected("APP");
+        bystander.listen(at(1));
+        bystander.events.disconnected("APP");
+        bystander.listen(at(2));
+        assert_eq!(counted(&mut bystander), 2);
     }
 
     #[test]

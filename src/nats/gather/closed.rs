@@ -3,7 +3,7 @@
 
 mod whose;
 
-use super::ask_one::{Missed, ask_one};
+use super::ask_one::{Missed, Unusable, ask_one};
 use super::lanes::{Lanes, WIDEST};
 use super::page::is_whole;
 use super::tally::Tally;
@@ -43,7 +43,7 @@ const LATE: Duration = Duration::from_secs(1);
 const BYTES: u64 = 340;
 
 /// Where the last look at each server ended.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ended(BTreeMap<Name, Look>);
 
 /// The last look at a server.
@@ -61,6 +61,15 @@ impl Ended {
     /// Forgets all other servers.
     pub(super) fn retain(&mut self, known: &BTreeSet<Name>) {
         self.0.retain(|id, _| known.contains(id));
+    }
+
+    /// Lets the next look begin where these end.
+    pub(super) fn back_to(&mut self, before: &Self) {
+        for (id, look) in &mut self.0 {
+            if let Some(Look { at, late, .. }) = before.0.get(id) {
+                (look.at, look.late) = (*at, late.clone());
+            }
+        }
     }
 }
 
@@ -240,11 +249,6 @@ async fn read(
             Err(error) => return Err(Answer::Failed(error.to_string())),
         }
     }
-}
-
-enum Unusable {
-    Stranger,
-    Broken(String),
 }
 
 impl Default for Target {

@@ -3,11 +3,10 @@
 //! A denied publish or subscription is told once, by an event on the side, and then by silence. So a denial is kept until
 //! there is proof of the contrary.
 
-use super::events::EVENT_SUBJECTS;
 use crate::election::AGENTS_SUBJECT;
 use crate::nats::events::ClientEvents;
 use crate::nats::permissions::covers;
-use crate::snapshot::{Coverage, Denied, Endpoint};
+use crate::snapshot::{Coverage, Denied, Endpoint, Event};
 use crate::text::Name;
 use std::collections::BTreeMap;
 
@@ -67,7 +66,8 @@ impl Denials {
 /// What is asked and heard here, and on what agents speak to each other.
 fn needed(subscribe: bool) -> impl Iterator<Item = &'static str> {
     let asked = Endpoint::ALL.into_iter().filter_map(Endpoint::subject).filter(move |_| !subscribe);
-    asked.chain(EVENT_SUBJECTS.into_iter().filter(move |_| subscribe)).chain([AGENTS_SUBJECT])
+    let heard = Event::ALL.into_iter().map(Event::subject).filter(move |_| subscribe);
+    asked.chain(heard).chain([AGENTS_SUBJECT])
 }
 
 #[cfg(test)]

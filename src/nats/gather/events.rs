@@ -6,7 +6,7 @@ use super::{cluster_of, name_of};
 use crate::nats::connect::Connection;
 use crate::nats::events::ClientEvents;
 use crate::nats::inbox::InboxError;
-use crate::snapshot::{Answer, Events, HeardBoot, Server};
+use crate::snapshot::{Answer, Event, Events, HeardBoot, Server};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::event::disconnect;
 use crate::wire::statsz::heartbeat;
@@ -18,20 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use time::OffsetDateTime;
 use tokio_util::task::AbortOnDropHandle;
 
-/// What the agent listens to.
-pub(super) const EVENT_SUBJECTS: [&str; 4] = [
-    "$SYS.ACCOUNT.*.DISCONNECT",
-    "$SYS.SERVER.*.SHUTDOWN",
-    "$SYS.SERVER.*.LAMEDUCK",
-    // The heartbeats: each server publishes one every 10 s.
-    "$SYS.SERVER.*.STATSZ",
-];
-
 /// What came and was not read in time.
 const DROPPED: &str = "the client dropped messages";
-
-/// Where servers announce their end.
-const ANNOUNCEMENT_SUBJECTS: [&str; 2] = [EVENT_SUBJECTS[1], EVENT_SUBJECTS[2]];
 
 /// Announcements kept between two epochs; a rolling restart of a thousand servers has two thousand.
 const ANNOUNCEMENTS: usize = 10_000;
@@ -87,8 +75,8 @@ fn lock(folded: &Mutex<Folded>) -> MutexGuard<'_, Folded> {
 
 impl EventReader {
     pub(super) async fn start(connection: &Connection) -> Result<Self, InboxError> {
-        let mut subscriptions = Vec::with_capacity(EVENT_SUBJECTS.len());
-        for subject in EVENT_SUBJECTS {
+        let mut subscriptions = Vec::with_capacity(Event::ALL.len());
+        for subject in Event::ALL.map(Event::subject) {
             let subscribed = connection.client().subscribe(subject).await;
             subscriptions.push(subscribed.map_err(|error| InboxError::new(subject, &error))?);
         }
@@ -117,6 +105,19 @@ impl EventReader {
         }
     }
 
+    /// As if this came.
+    #[cfg(test)]
+    pub(super) fn disconnected(&self, account: &str) {
+        lock(&self.folded).disconnects.disconnected(account, "Client Closed");
+    }
+
+    /// As if a server's first heartbeat came.
+    #[cfg(test)]
+    pub(super) fn heard(&self, id: &str, name: &str) {
+        let start = Some(OffsetDateTime::UNIX_EPOCH);
+        lock(&self.folded).heartbeats.insert(id.into(), (name.into(), None, start));
+    }
+
     /// Disconnects since the last call, and whether all of them were seen.
     pub(super) fn take_disconnects(&mut self) -> (Events, Answer) {
         let events = std::mem::take(&mut lock(&self.folded).disconnects);
@@ -129,8 +130,9 @@ impl EventReader {
         } else {
             None
         };
+        let disconnects_on = Event::Disconnect.subject();
         let seen = match self.lost {
-            _ if noticed.subscription_denied(EVENT_SUBJECTS[0]) => Answer::Denied(EVENT_SUBJECTS[0].into()),
+            _ if noticed.subscription_denied(disconnects_on) => Answer::Denied(disconnects_on.into()),
             Some(why) => Answer::Partial(why.into()),
             None => Answer::Complete,
         };
@@ -140,7 +142,8 @@ impl EventReader {
 
     /// Why announcements of servers may have been missed in the time of which [`Self::take_disconnects`] told last.
     pub(super) fn missed_announcements(&self) -> Option<Missed> {
-        let denied = ANNOUNCEMENT_SUBJECTS.iter().find(|subject| self.noticed.subscription_denied(subject));
+        let subjects = Event::FAREWELLS.map(Event::subject);
+        let denied = subjects.iter().find(|subject| self.noticed.subscription_denied(subject));
         match (denied, self.lost) {
             (Some(subject), _) => {
                 Some(Missed::All(format!("this agent's user may not subscribe to {subject}")))

@@ -1,7 +1,7 @@
 //! One answer of every server to the same request.
 
 use super::Plan;
-use super::ask_one::{Missed, ask_one};
+use super::ask_one::{Missed, Unusable, ask_for};
 use super::lanes::{BUDGET, Lanes, WIDEST};
 use super::learnt::Faded;
 use super::scatter::{Request, Scatter, Wait};
@@ -145,28 +145,18 @@ pub(super) async fn ask_server<T: Told>(
     tally: &mut Tally,
 ) -> Result<(ServerInfo, T), Answer> {
     let subject = format!("$SYS.REQ.SERVER.{id}.{request}");
-    let missed = |missed: Missed| missed.answer(&subject, 0);
     let Some(_pass) = lanes.enter(id, bytes, plan.deadline).await else {
-        return Err(missed(Missed::Deadline));
+        return Err(Missed::Deadline.answer(&subject, 0));
     };
-    tally.request();
-    let mut asked = ask_one(inbox, plan, &subject, options).await.map_err(missed)?;
-    let mut why = None;
-    loop {
-        let (answer, bytes, took) = match asked.next().await {
-            Ok(answer) => answer,
-            Err(over) => return Err(why.map_or_else(|| missed(over), Answer::Failed)),
-        };
-        tally.answer(bytes, took);
-        let read = answer.decode().map_err(|error| error.to_string());
-        let read = read.and_then(|body| envelope::parse::<T>(&body).map_err(|error| error.to_string()));
-        match read {
-            Ok((info, _)) if *info.id != **id => tally.stranger(),
-            Ok((info, Ok(told))) => return Ok((info, told)),
-            Ok((_, Err(error))) => why = Some(error.to_string()),
-            Err(error) => why = Some(error),
+    let read = |body: &[u8]| match envelope::parse::<T>(body) {
+        Ok((info, _)) if *info.id != **id => Err(Unusable::Stranger),
+        Ok((info, told)) => {
+            told.map(|told| (info, told)).map_err(|error| Unusable::Broken(error.to_string()))
         }
-    }
+        Err(error) => Err(Unusable::Broken(error.to_string())),
+    };
+    let told = ask_for((inbox, plan), (&subject, options), tally, read).await;
+    told.map(|(told, _)| told).map_err(|untold| untold.answer(&subject, 0))
 }
 
 fn keep<T>(answers: &mut Answers<T>, id: Name, info: ServerInfo, told: Option<T>) {

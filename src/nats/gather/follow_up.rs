@@ -3,7 +3,7 @@
 mod busiest;
 
 use super::Plan;
-use super::ask_one::ask_one;
+use super::ask_one::{Unusable, ask_for};
 use super::lanes::WIDEST;
 use super::owners::Owners;
 use super::scatter::{Request, Scatter, Wait};
@@ -117,18 +117,13 @@ async fn shape_of(
 ) -> Result<Shapes, ()> {
     let options = ConnzOptions { cid: Some(cid), subscriptions: true, limit: 1, ..ConnzOptions::open() };
     let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
-    tally.request();
-    let mut asked = ask_one(inbox, plan, &subject, &options).await.map_err(drop)?;
-    loop {
-        let (answer, bytes, took) = asked.next().await.map_err(drop)?;
-        tally.answer(bytes, took);
-        let Ok(body) = answer.decode() else { continue };
-        if let Ok((info, Ok(shapes))) = shapes_in(&body)
-            && *info.id == **server
-        {
-            return Ok(shapes.into_iter().filter(|(other, _)| *other == cid).collect());
-        }
-    }
+    let read = |body: &[u8]| match shapes_in(body) {
+        Ok((info, Ok(shapes))) if *info.id == **server => Ok(shapes),
+        Ok(_) => Err(Unusable::Stranger),
+        Err(error) => Err(Unusable::Broken(error.to_string())),
+    };
+    let (shapes, _) = ask_for((inbox, plan), (&subject, &options), tally, read).await.map_err(drop)?;
+    Ok(shapes.into_iter().filter(|(other, _)| *other == cid).collect())
 }
 
 async fn top_of_all_servers(inbox: &Inbox, plan: &Plan, snapshot: &mut Snapshot, account: &Name) {
@@ -228,22 +223,20 @@ async fn closed_connections(
     let options = ConnzOptions { auth: false, state: 1, sort: "stop", limit: CLOSED, ..ConnzOptions::open() };
     let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
     let mut tally = Tally::default();
-    tally.request();
-    let Ok(mut asked) = ask_one(inbox, plan, &subject, &options).await else {
-        return tally.add_to(snapshot);
-    };
-    while let Ok((answer, bytes, took)) = asked.next().await {
-        tally.answer(bytes, took);
+    let read = |body: &[u8]| {
         let mut rejected = 0;
-        let Ok(body) = answer.decode() else { continue };
-        let page = parse(&body, &mut |_, connection| {
+        let page = parse(body, &mut |_, connection| {
             let after = timestamp(&connection.stop).is_some_and(|stop| stop > since && stop <= until);
             rejected += u64::from(after && connection.reason == "Maximum Connections Exceeded");
         });
-        if page.is_ok_and(|page| *page.server.id == **server) {
-            snapshot.follow_ups.rejected.insert(server.clone(), rejected);
-            break;
+        match page {
+            Ok(page) if *page.server.id == **server => Ok(rejected),
+            Ok(_) => Err(Unusable::Stranger),
+            Err(error) => Err(Unusable::Broken(error.to_string())),
         }
+    };
+    if let Ok((rejected, _)) = ask_for((inbox, plan), (&subject, &options), &mut tally, read).await {
+        snapshot.follow_ups.rejected.insert(server.clone(), rejected);
     }
     tally.add_to(snapshot);
 }

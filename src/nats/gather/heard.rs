@@ -32,6 +32,13 @@ impl HeardBoots {
         self.0.retain(|_, last| at - *last < REMEMBER);
         told
     }
+
+    /// Forgets that these were told of.
+    pub(super) fn unsay(&mut self, boots: &[HeardBoot]) {
+        for boot in boots {
+            self.0.remove(&boot.id);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +61,9 @@ mod tests {
         assert_eq!(ids(&heard.take(vec![boot("ID-n1"), boot("A")], &first)), ["A"]);
         let next = System::of(1).gone("n1").at(60).done();
         assert_eq!(ids(&heard.take(vec![boot("ID-n1"), boot("A"), boot("B")], &next)), ["B"]);
+        // Nobody learnt of it.
+        heard.unsay(&[boot("B")]);
+        assert_eq!(ids(&heard.take(vec![boot("A"), boot("B")], &next)), ["B"]);
         // What was not heard for long is forgotten, and a flood is bounded.
         let late = System::of(1).gone("n1").at(60 + 7200).done();
         assert!(heard.take(Vec::new(), &late).is_empty() && heard.0.is_empty());

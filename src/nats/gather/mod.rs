@@ -19,6 +19,7 @@ mod heard;
 mod interest;
 mod lanes;
 mod learnt;
+mod once;
 mod owners;
 mod page;
 mod parts;
@@ -43,7 +44,9 @@ mod world;
 use super::connect::Connection;
 use super::inbox::{Inbox, InboxError};
 use crate::election::AGENTS_SUBJECT;
-use crate::snapshot::{AccountLimits, ConnectionFold, Endpoint, FoldRules, FollowUp, Requests, Snapshot};
+use crate::snapshot::{
+    AccountLimits, Answer, ConnectionFold, Endpoint, Events, FoldRules, FollowUp, Requests, Snapshot,
+};
 use crate::text::{NAME_BYTES, Name, bounded};
 use crate::wire::envelope::ServerInfo;
 use account_counts::Sizes;
@@ -58,6 +61,7 @@ use heard::HeardBoots;
 use interest::InterestCache;
 use lanes::Lanes;
 use learnt::{Faded, Learnt};
+use once::Once;
 use owners::Owners;
 use page::Folding;
 use resolver::Resolver;
@@ -150,6 +154,10 @@ pub struct Gatherer {
     /// The same of the epoch before: what happened since then is new.
     since: BTreeMap<Name, OffsetDateTime>,
     ended: Ended,
+    /// What the last sweep was told once.
+    once: Option<Once>,
+    /// The same of one that was in vain, for the next.
+    again: Option<Once>,
     strangers_before: u64,
     drops_before: u64,
 }
@@ -186,6 +194,8 @@ impl Gatherer {
             last_page_at: BTreeMap::new(),
             since: BTreeMap::new(),
             ended: Ended::default(),
+            once: None,
+            again: None,
             strangers_before: 0,
             drops_before: 0,
         }
@@ -238,7 +248,10 @@ impl Gatherer {
         self.gateway_accounts.next_epoch();
         self.inbox.carrier().events().forget_denied_publishes();
         rules.own.clone_from(&self.own);
-        let Told { events, boots, lost } = self.events.take_server_events();
+        let Told { events, mut boots, lost } = self.events.take_server_events();
+        let ended = self.ended.clone();
+        let again = self.again.take();
+        boots.extend(again.iter().flat_map(|again| again.boots.clone()));
         self.farewells.hear(&events, plan.taken_at);
         self.roster.apply(events, plan.taken_at);
         if lost > 0 {
@@ -271,8 +284,9 @@ impl Gatherer {
         self.ask_interest(plan, &mut snapshot).await;
         self.ask_resolver(plan, &mut snapshot).await;
         self.take_services(plan, &mut snapshot);
-        self.take_events(&mut snapshot);
+        let (disconnects, seen) = self.take_events(&mut snapshot, again);
         snapshot.ends.heard = self.heard.take(boots, &snapshot);
+        self.once = Some(Once { disconnects, seen, boots: snapshot.ends.heard.clone(), ended });
         self.roster.learn(&snapshot);
         let learnt = self.learnt.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         // The roster knows servers by their names, and two may have the same.
@@ -280,6 +294,9 @@ impl Gatherer {
             self.roster.ids().into_iter().chain(snapshot.servers.keys().cloned()).collect();
         learnt.retain(&known);
         self.gateway_accounts.retain(&known);
+        if self.asks_accounts(plan) {
+            self.accounts.retain(&snapshot, &known);
+        }
         let owners = self.owners.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         owners.retain(|id| known.contains(id));
         self.ended.retain(&known);
@@ -392,8 +409,12 @@ impl Gatherer {
         }
     }
 
-    fn take_events(&mut self, snapshot: &mut Snapshot) {
-        let (events, seen) = self.events.take_disconnects();
+    fn take_events(&mut self, snapshot: &mut Snapshot, again: Option<Once>) -> (Events, Answer) {
+        let (mut events, mut seen) = self.events.take_disconnects();
+        if let Some(Once { disconnects, seen: before, .. }) = again {
+            events.merge(disconnects);
+            seen = if seen == Answer::Complete { before } else { seen };
+        }
         let missed = self.events.missed_announcements();
         let own = bounded(&self.inbox.carrier().own().0, NAME_BYTES);
         self.farewells.end(snapshot.taken_at, own, missed);
@@ -415,6 +436,7 @@ impl Gatherer {
         for id in snapshot.servers.keys() {
             snapshot.coverage.note(Endpoint::Events, id, seen.clone());
         }
+        (events, seen)
     }
 
     fn count_strangers(&mut self, snapshot: &mut Snapshot) {

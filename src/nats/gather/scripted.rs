@@ -383,6 +383,27 @@ async fn a_server_that_is_silent_about_an_account_is_not_asked_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_known_of_accounts_outlives_a_list_that_is_lost() {
+    let (world, mut gatherer) = system(1, 3);
+    let described = |snapshot: &Snapshot| {
+        let limits = snapshot.accounts.values().map(|account| &account.limits);
+        limits.filter(|limits| matches!(limits, crate::snapshot::Limits::Jwt(_))).count()
+    };
+    assert_eq!(described(&gatherer.sweep(&plan(1), rules()).await), 2);
+    // The answer after STATSZ and VARZ.
+    world.disturb(&[Trouble::Nothing, Trouble::Nothing, Trouble::Lost]);
+    let lost = gatherer.sweep(&plan(2), rules()).await;
+    assert_eq!(lost.coverage.gaps(Endpoint::AccountStatz).len(), 1);
+    world.change(0, |member| member.hides_details = true);
+    assert_eq!(described(&gatherer.sweep(&plan(3), rules()).await), 2);
+    // A whole list leaves one out.
+    world.accounts(&[(key(1), -1, -1)]);
+    assert_eq!(described(&gatherer.sweep(&plan(4), rules()).await), 1);
+    world.accounts(&[(key(1), -1, -1), (key(2), -1, -1)]);
+    assert_eq!(described(&gatherer.sweep(&plan(5), rules()).await), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn accounts_are_read_only_for_checks_that_need_them() {
     let (world, mut gatherer) = system(2, 3);
     let requests = [Endpoint::Statsz, Endpoint::Varz, Endpoint::AccountStatz].into_iter().collect();

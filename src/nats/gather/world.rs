@@ -140,6 +140,12 @@ impl World {
         self.lock().members.extend(members);
     }
 
+    /// The agent's connection was lost for a moment.
+    pub(super) fn cut_off(&self) {
+        self.events.record(&async_nats::Event::Disconnected);
+        self.events.record(&async_nats::Event::Connected);
+    }
+
     /// Other accounts.
     pub(super) fn accounts(&self, accounts: &[(String, i64, i64)]) {
         let limits = accounts.iter().map(|(id, conns, subs)| (id.clone(), (*conns, *subs, -1)));

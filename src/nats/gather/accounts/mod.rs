@@ -4,7 +4,7 @@ mod told;
 
 use super::Plan;
 use super::account_counts::Loaded;
-use super::ask_one::{Missed, ask_one};
+use super::ask_one::{Missed, Untold, ask_for};
 use super::lanes::Lanes;
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
@@ -55,9 +55,21 @@ struct Described {
     /// Bytes of the last answer on the network.
     bytes: u64,
     epoch: u64,
+    /// Some of the servers on which it is loaded, as was told last.
+    servers: Vec<Name>,
 }
 
 impl Described {
+    /// Takes in where it is loaded; what late servers tell is beside what others told.
+    fn is_on(&mut self, servers: &[Name], late: bool) {
+        if !late {
+            self.servers.clear();
+        }
+        let new: Vec<Name> = servers.iter().filter(|id| !self.servers.contains(id)).cloned().collect();
+        self.servers.extend(new);
+        self.servers.truncate(TRIES);
+    }
+
     /// Whether an import is not in effect.
     fn is_broken(&self) -> bool {
         self.details.as_ref().is_some_and(|details| details.is_broken())
@@ -106,6 +118,7 @@ type One = (Name, Vec<Name>, u64);
 /// An account, what was read of it, how the servers that were asked did, and what that cost.
 pub(super) struct Read {
     account: Name,
+    loaded: Vec<Name>,
     told: Result<Told, String>,
     servers: Vec<(Name, Answer)>,
     tally: Tally,
@@ -132,7 +145,11 @@ pub(super) fn choose(
     loaded: &Loaded,
     late: bool,
 ) -> Due {
-    cache.described.retain(|id, _| snapshot.accounts.contains_key(id));
+    for (id, servers) in loaded {
+        if let Some(described) = cache.described.get_mut(id) {
+            described.is_on(servers, late);
+        }
+    }
     for account in snapshot.accounts.values_mut() {
         if !is_key(&account.id) {
             account.limits = if *account.id == *"$G" { Limits::None } else { Limits::NotVisible };
@@ -173,10 +190,12 @@ pub(super) async fn read(
             let mut one = Read {
                 told: Err("no server has it loaded".into()),
                 account,
+                loaded: Vec::new(),
                 servers: Vec::new(),
                 tally: Tally::default(),
             };
             one.ask(cache, (inbox, plan, lanes), &servers, bytes).await;
+            one.loaded = servers;
             read.push(one);
         }
         read
@@ -189,7 +208,7 @@ pub(super) async fn read(
 /// Takes what was read into the snapshot, with what is known from before.
 pub(super) fn take(cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapshot, read: Vec<Read>) {
     let details = wants_details(plan);
-    for Read { account: id, told, servers, tally } in read {
+    for Read { account: id, loaded, told, servers, tally } in read {
         let has_limits = is_key(&id);
         for (server, answer) in servers {
             if has_limits {
@@ -201,7 +220,7 @@ pub(super) fn take(cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapsho
         }
         tally.add_to(snapshot);
         match told {
-            Ok(told) => cache.keep(plan, snapshot, id, told),
+            Ok(told) => cache.keep(plan, snapshot, (id, loaded), told),
             Err(why) if has_limits => {
                 if let Some(account) = snapshot.accounts.get_mut(&id) {
                     account.limits = Limits::Unread(why);
@@ -351,25 +370,15 @@ impl Read {
     async fn ask_server(&mut self, inbox: &Inbox, plan: &Plan, server: &Name) -> Result<Told, String> {
         let body = serde_json::json!({ "account": self.account });
         let subject = subject(server);
-        self.tally.request();
-        let mut missed = |missed: Missed| {
-            let why = missed.to_string();
-            self.servers.push((server.clone(), missed.answer(&subject, 0)));
-            why
-        };
-        let mut asked = ask_one(inbox, plan, &subject, &body).await.map_err(&mut missed)?;
-        let mut why = None;
-        loop {
-            let (answer, bytes, took) = match asked.next().await {
-                Ok(answer) => answer,
-                Err(over) => return Err(why.unwrap_or_else(|| missed(over))),
-            };
-            self.tally.answer(bytes, took);
-            let body = answer.decode().map_err(|error| error.to_string());
-            match body.and_then(|body| Told::read(&body, plan, server, &self.account)) {
-                Ok(told) => return Ok(Told { bytes, ..told }),
-                Err(error) => why = Some(error),
+        let read = |body: &[u8]| Told::read(body, plan, server, &self.account);
+        match ask_for((inbox, plan), (&subject, &body), &mut self.tally, read).await {
+            Ok((told, bytes)) => Ok(Told { bytes, ..told }),
+            Err(Untold::Missed(missed)) => {
+                let why = missed.to_string();
+                self.servers.push((server.clone(), missed.answer(&subject, 0)));
+                Err(why)
             }
+            Err(Untold::Broken(why)) => Err(why),
         }
     }
 }
@@ -400,6 +409,17 @@ impl AccountCache {
         unanswered.silent.contains(server).then_some(Answer::Silent)
     }
 
+    /// Forgets accounts that are listed no more. One that a known server may still have stays while that does not tell: to read
+    /// many again costs their servers more than a list. So no more stay than were listed by those that are silent.
+    pub(super) fn retain(&mut self, snapshot: &Snapshot, known: &BTreeSet<Name>) {
+        let told =
+            |id: &Name| snapshot.coverage.answer(Endpoint::AccountStatz, id) == Some(&Answer::Complete);
+        let silent: BTreeSet<&Name> = known.iter().filter(|id| !told(id)).collect();
+        self.described.retain(|id, described| {
+            snapshot.accounts.contains_key(id) || described.servers.iter().any(|on| silent.contains(on))
+        });
+    }
+
     /// The server that described it, of each account with an import that is not in effect. Servers may differ in that: what
     /// one of them said is over when the same one says so.
     pub(super) fn broken(&self) -> HashMap<Name, Name> {
@@ -410,7 +430,7 @@ impl AccountCache {
     }
 
     /// Keeps what was read of an account.
-    fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, id: Name, told: Told) {
+    fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, (id, servers): (Name, Vec<Name>), told: Told) {
         let Told { name, limits, update_time, details, bytes } = told;
         let details = details.map(|details| Arc::new(self.within(&id, details)));
         let epoch = plan.epoch;
@@ -430,7 +450,7 @@ impl AccountCache {
                 return;
             }
         }
-        self.described.insert(id, Described { name, limits, update_time, details, bytes, epoch });
+        self.described.insert(id, Described { name, limits, update_time, details, bytes, epoch, servers });
     }
 
     /// As much of an account as there is room for beside the others.
@@ -477,6 +497,40 @@ mod tests {
     }
 
     #[test]
+    fn an_account_is_forgotten_when_all_that_had_it_leave_it_out() {
+        let known = ["ID-n1", "ID-n2"].map(Name::from).into();
+        let kept = |servers: &[&str], snapshot: &Snapshot, known: &BTreeSet<Name>| {
+            let mut described = Described {
+                name: None,
+                limits: None,
+                update_time: String::new(),
+                details: None,
+                bytes: 0,
+                epoch: 1,
+                servers: Vec::new(),
+            };
+            let servers: Vec<Name> = servers.iter().map(|id| Name::from(*id)).collect();
+            described.is_on(&["OLD".into()], false);
+            described.is_on(&servers[..1], false);
+            described.is_on(&servers, true);
+            assert_eq!(described.servers, servers);
+            let mut cache = AccountCache::default();
+            cache.described.insert("APP".into(), described);
+            cache.retain(snapshot, known);
+            !cache.described.is_empty()
+        };
+        let whole = System::of(2).done();
+        assert!(!kept(&["ID-n1", "ID-n2"], &whole, &known));
+        let silent = System::of(2).silent("n2", Endpoint::AccountStatz).done();
+        assert!(kept(&["ID-n1", "ID-n2"], &silent, &known));
+        assert!(!kept(&["ID-n1"], &silent, &known), "who told did not name it");
+        assert!(kept(&["ID-n1"], &System::of(2).config_account("APP").done(), &known));
+        // A server that is missed altogether, and one that is not even expected any more.
+        assert!(kept(&["ID-n3"], &whole, &["ID-n1", "ID-n3"].map(Name::from).into()));
+        assert!(!kept(&["ID-n3"], &whole, &known));
+    }
+
+    #[test]
     fn what_is_kept_of_all_accounts_is_bounded_and_what_is_missing_is_said() {
         let mut cache = AccountCache::default();
         let described = |details| Described {
@@ -486,6 +540,7 @@ mod tests {
             details: Some(Arc::new(details)),
             bytes: 0,
             epoch: 1,
+            servers: Vec::new(),
         };
         cache.described.insert("A".into(), described(details(ROWS - 2)));
         let kept = cache.within(&"B".into(), details(5));
@@ -532,6 +587,7 @@ mod tests {
                 details: (number < 200).then(|| broken.clone()),
                 bytes: 0,
                 epoch: 0,
+                servers: Vec::new(),
             };
             cache.described.insert(name.clone(), described);
             system = match number {

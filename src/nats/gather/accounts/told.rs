@@ -1,10 +1,11 @@
 //! What one answer says of an account.
 
 use crate::nats::gather::Plan;
+use crate::nats::gather::ask_one::Unusable;
 use crate::snapshot::{AccountDetails, AccountLimits, SHARES};
 use crate::text::{Name, TEXT_BYTES, bounded};
 use crate::wire::accountz::{AccountDetail, Accountz};
-use crate::wire::envelope;
+use crate::wire::{WireError, envelope};
 
 /// What is taken from an answer. The answer itself, with the account's JWT, is dropped at once.
 pub(super) struct Told {
@@ -19,17 +20,18 @@ pub(super) struct Told {
 
 impl Told {
     /// Reads an answer of this server about this account.
-    pub(super) fn read(body: &[u8], plan: &Plan, server: &Name, account: &Name) -> Result<Self, String> {
-        let (info, data) = envelope::parse::<Accountz>(body).map_err(|error| error.to_string())?;
+    pub(super) fn read(body: &[u8], plan: &Plan, server: &Name, account: &Name) -> Result<Self, Unusable> {
+        let broken = |error: WireError| Unusable::Broken(error.to_string());
+        let (info, data) = envelope::parse::<Accountz>(body).map_err(broken)?;
         if *info.id != **server {
-            return Err("another server answered".into());
+            return Err(Unusable::Stranger);
         }
-        let data = data.map_err(|error| error.to_string())?;
+        let data = data.map_err(broken)?;
         match data.account_detail {
             Some(detail) if *detail.account_name == **account => {
                 Ok(Self::of(&detail, plan, server, data.system_account.as_deref().unwrap_or_default()))
             }
-            _ => Err("the answer describes another account".into()),
+            _ => Err(Unusable::Broken("the answer describes another account".into())),
         }
     }
 

@@ -67,6 +67,48 @@ async fn the_first_epoch_looks_at_nothing_and_the_next_at_what_ended_since() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_told_once_is_told_to_the_next_epoch_after_one_in_vain() {
+    let (world, mut gatherer) = World::of(vec![Member::new(1)], &[("APP".into(), -1, -1)]);
+    let requests =
+        [Endpoint::Statsz, Endpoint::Varz, Endpoint::Closed, Endpoint::AccountStatz, Endpoint::Events];
+    let plan = |epoch| Plan { requests: requests.into_iter().collect(), accounts: true, ..plan(epoch) };
+    let told = |snapshot: &Snapshot| {
+        let heard = snapshot.ends.heard.iter().map(|boot| boot.id.to_string()).collect::<Vec<_>>();
+        (of(snapshot).count(), snapshot.accounts["APP"].events.closed, heard.concat())
+    };
+    assert_eq!(told(&gatherer.sweep(&plan(1), rules()).await), (0, 0, String::new()));
+    let since = gatherer.last_page_at.clone();
+    assert_eq!(since.len(), 1);
+    passes(&world, 60_000, [(20, 30_000)]);
+    gatherer.events.disconnected("APP");
+    gatherer.events.heard("A", "n8");
+    assert_eq!(told(&gatherer.sweep(&plan(2), rules()).await), (1, 1, "A".into()));
+    gatherer.not_judged();
+    assert_eq!(gatherer.last_page_at, since);
+    passes(&world, 120_000, [(21, 90_000)]);
+    gatherer.events.disconnected("APP");
+    gatherer.events.heard("B", "n9");
+    let third = gatherer.sweep(&plan(3), rules()).await;
+    assert_eq!(told(&third), (2, 2, "BA".into()));
+    assert_eq!(gatherer.since, since);
+    // That one was judged.
+    passes(&world, 180_000, []);
+    assert_eq!(told(&gatherer.sweep(&plan(4), rules()).await), (0, 0, String::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_after_one_in_vain_misses_what_that_one_missed() {
+    let (world, mut gatherer) = one();
+    sweep(&mut gatherer, 1).await;
+    let events = |snapshot: &Snapshot| snapshot.coverage.gaps(Endpoint::Events).len();
+    world.cut_off();
+    assert_eq!(events(&sweep(&mut gatherer, 2).await), 1);
+    gatherer.not_judged();
+    assert_eq!(events(&sweep(&mut gatherer, 3).await), 1);
+    assert_eq!(events(&sweep(&mut gatherer, 4).await), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_turns_up_late_is_counted_once_and_what_was_counted_is_not_again() {
     let (world, mut gatherer) = one();
     sweep(&mut gatherer, 1).await;

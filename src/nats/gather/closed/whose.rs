@@ -8,7 +8,7 @@
 use super::{BYTES, Target};
 use crate::nats::gather::Plan;
 use crate::nats::gather::accounts::is_key;
-use crate::nats::gather::ask_one::ask_one;
+use crate::nats::gather::ask_one::{Unusable, ask_for};
 use crate::nats::gather::lanes::Lanes;
 use crate::nats::gather::page::is_whole;
 use crate::nats::gather::tally::Tally;
@@ -183,14 +183,9 @@ async fn single(
     let subject = format!("$SYS.REQ.SERVER.{server}.CONNZ");
     let options = ConnzOptions { state: 1, cid: Some(cid), limit: 1, ..ConnzOptions::open() };
     let _pass = lanes.enter(server, BYTES, plan.deadline).await.ok_or(())?;
-    tally.request();
-    let mut asked = ask_one(inbox, plan, &subject, &options).await.map_err(drop)?;
-    loop {
-        let (answer, bytes, took) = asked.next().await.map_err(drop)?;
-        tally.answer(bytes, took);
-        let Ok(body) = answer.decode() else { continue };
+    let read = |body: &[u8]| {
         let mut found = None;
-        let page = parse(&body, &mut |_, connection| {
+        let page = parse(body, &mut |_, connection| {
             if connection.cid == cid && timestamp(&connection.stop).is_some() {
                 let own = |text: &str| Cow::Owned(text.to_owned());
                 let (account, jwt) = (own(&connection.account), own(&connection.jwt));
@@ -199,9 +194,11 @@ async fn single(
             }
         });
         match page {
-            Ok(page) if is_whole(&body) && *page.server.id == **server => return Ok(found),
-            Ok(_) => tally.stranger(),
-            Err(_) => {}
+            Ok(page) if *page.server.id != **server => Err(Unusable::Stranger),
+            Ok(_) if !is_whole(body) => Err(Unusable::Broken("the answer ends early".into())),
+            Ok(_) => Ok(found),
+            Err(error) => Err(Unusable::Broken(error.to_string())),
         }
-    }
+    };
+    ask_for((inbox, plan), (&subject, &options), tally, read).await.map(|(found, _)| found).map_err(drop)
 }

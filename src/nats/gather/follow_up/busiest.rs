@@ -1,7 +1,7 @@
 //! The connections of a server that come first in an order.
 
 use super::super::Plan;
-use super::super::ask_one::ask_one;
+use super::super::ask_one::{Unusable, ask_for};
 use super::super::owners::decodes;
 use super::super::tally::Tally;
 use super::Known;
@@ -116,27 +116,26 @@ impl List<'_> {
     /// The first ones of an answer.
     async fn page(&mut self, options: ConnzOptions) -> Option<Vec<Row>> {
         let subject = format!("$SYS.REQ.SERVER.{}.CONNZ", self.server);
-        self.tally.request();
-        let mut asked = ask_one(self.inbox, self.plan, &subject, &options).await.ok()?;
-        while let Ok((answer, bytes, took)) = asked.next().await {
-            self.tally.answer(bytes, took);
-            let Ok(body) = answer.decode() else { continue };
+        let Self { inbox, plan, server, version, own, tally } = self;
+        let read = |body: &[u8]| {
             let mut first = Vec::new();
-            let page = parse(&body, &mut |head, connection| {
+            let page = parse(body, &mut |head, connection| {
                 // A server that does not know the option lists more.
-                if first.len() < TOP && !self.own.contains(&connection.cid) {
+                if first.len() < TOP && !own.contains(&connection.cid) {
                     first.push(Row {
                         busy: busy(head, connection),
                         leafnode: connection.kind == "Leafnode",
-                        owner: options.auth.then(|| Owner::of(connection, self.version)),
+                        owner: options.auth.then(|| Owner::of(connection, *version)),
                     });
                 }
             });
-            if page.is_ok_and(|page| *page.server.id == **self.server) {
-                return Some(first);
+            match page {
+                Ok(page) if *page.server.id == ***server => Ok(first),
+                Ok(_) => Err(Unusable::Stranger),
+                Err(error) => Err(Unusable::Broken(error.to_string())),
             }
-        }
-        None
+        };
+        ask_for((inbox, plan), (&subject, &options), tally, read).await.ok().map(|(first, _)| first)
     }
 }
 

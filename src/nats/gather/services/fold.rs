@@ -2,7 +2,7 @@
 
 use super::SERVICES;
 use crate::nats::gather::Plan;
-use crate::nats::gather::ask_one::{Missed, ask_one};
+use crate::nats::gather::ask_one::{Missed, Unusable, ask_for};
 use crate::nats::gather::lanes::{BUDGET, Lanes};
 use crate::nats::gather::tally::Tally;
 use crate::nats::inbox::Inbox;
@@ -189,45 +189,31 @@ impl Pages<'_> {
         let (id, name) = self.server;
         let options = options(self.account, offset, limit);
         let subject = format!("$SYS.REQ.SERVER.{id}.CONNZ");
-        let missed = |missed: Missed| missed.answer(&subject, offset);
         let Some(_pass) = self.lanes.enter(id, bytes, self.plan.deadline).await else {
-            return Err(missed(Missed::Deadline));
+            return Err(Missed::Deadline.answer(&subject, offset));
         };
-        tally.request();
-        let mut asked = ask_one(self.inbox, self.plan, &subject, &options).await.map_err(missed)?;
-        let mut why = None;
-        loop {
-            let (answer, bytes, took) = match asked.next().await {
-                Ok(answer) => answer,
-                Err(over) => return Err(why.map_or_else(|| missed(over), Answer::Failed)),
-            };
-            tally.answer(bytes, took);
-            let body = match answer.decode() {
-                Ok(body) => body,
-                Err(error) => {
-                    why = Some(error.to_string());
-                    continue;
-                }
-            };
-            // Whose an answer is stands before what it lists, but it may break off: nothing of that must be kept.
-            let (mut page, mut newest) = (Fold::default(), *last_cid);
-            let read = parse(&body, &mut |_, connection| {
+        // Whose an answer is stands before what it lists, but it may break off: nothing of that must be kept.
+        let before = *last_cid;
+        let read = |body: &[u8]| {
+            let (mut page, mut newest) = (Fold::default(), before);
+            let read = parse(body, &mut |_, connection| {
                 let own = self.own.iter().any(|(server, cid)| server == id && *cid == connection.cid);
-                if connection.cid > *last_cid && !own {
+                if connection.cid > before && !own {
                     page.add(name, connection);
                 }
                 newest = newest.max(connection.cid);
             });
             match read {
-                Ok(read) if *read.server.id == **id => {
-                    *last_cid = newest;
-                    fold.merge(page);
-                    return Ok((read.listed, bytes));
-                }
-                Ok(_) => tally.stranger(),
-                Err(error) => why = Some(error.to_string()),
+                Ok(read) if *read.server.id == **id => Ok((page, newest, read.listed)),
+                Ok(_) => Err(Unusable::Stranger),
+                Err(error) => Err(Unusable::Broken(error.to_string())),
             }
-        }
+        };
+        let told = ask_for((self.inbox, self.plan), (&subject, &options), tally, read).await;
+        let ((page, newest, listed), bytes) = told.map_err(|untold| untold.answer(&subject, offset))?;
+        *last_cid = newest;
+        fold.merge(page);
+        Ok((listed, bytes))
     }
 }
 
