@@ -1,6 +1,7 @@
 use super::*;
 use crate::nats::gather::members::{Keeps, Member};
 use crate::nats::gather::world::{Asked, PATIENCE, World, key, plan, rules};
+use crate::wire::accountz::Import;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::json;
 
