@@ -1,6 +1,8 @@
 //! The limits of accounts, and what they import and export.
 
+mod described;
 mod told;
+mod turns;
 
 use super::Plan;
 use super::account_counts::Loaded;
@@ -8,24 +10,15 @@ use super::ask_one::{Missed, Untold, ask_for};
 use super::lanes::Lanes;
 use super::tally::Tally;
 use crate::nats::inbox::Inbox;
-use crate::snapshot::{Account, AccountDetails, AccountLimits, Answer, Endpoint, Limits, Snapshot};
+use crate::snapshot::{Answer, Endpoint, Limits, Snapshot};
 use crate::text::Name;
+use described::Described;
 use futures_util::StreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use told::Told;
-
-/// Accounts that are read again in one epoch.
-const AGAIN_PER_EPOCH: usize = 256;
-
-/// Of these, those with an import that is not in effect, and those near a limit, that go before others. The rest is for
-/// those read longest ago, so that each account's turn comes.
-const BROKEN_PER_EPOCH: usize = AGAIN_PER_EPOCH / 2;
-const NEAR_PER_EPOCH: usize = AGAIN_PER_EPOCH / 4;
-
-/// Accounts that are read for the first time in one epoch, for each server. One costs its server about a
-/// millisecond, so that this is at most half a second of each, once.
-const FIRST_PER_SERVER: usize = 500;
+use turns::due;
+pub(super) use turns::near;
 
 /// Servers from which accounts are read at the same time, from each one after another.
 const SERVERS_AT_ONCE: usize = 8;
@@ -35,46 +28,6 @@ pub(super) const TRIES: usize = 3;
 
 /// Bytes of one account's description, with its claims twice, until it has been read.
 const DETAIL_BYTES: u64 = 16 * 1024;
-
-/// Imports and exports that are kept of all accounts together: some 30 MB of subjects. Ten thousand accounts have twenty each.
-const ROWS: usize = 200_000;
-
-/// From this share of a limit on, the account goes before others.
-const NEAR: f64 = 0.7;
-
-/// What is kept of an account between epochs.
-#[derive(Debug, Clone)]
-struct Described {
-    name: Option<Name>,
-    /// None where no claims are shown.
-    limits: Option<AccountLimits>,
-    /// As the server writes it; the limits are taken again only when it changes. What an account imports may change
-    /// without it: an activation expires, or the exporting account changes.
-    update_time: String,
-    details: Option<Arc<AccountDetails>>,
-    /// Bytes of the last answer on the network.
-    bytes: u64,
-    epoch: u64,
-    /// Some of the servers on which it is loaded, as was told last.
-    servers: Vec<Name>,
-}
-
-impl Described {
-    /// Takes in where it is loaded; what late servers tell is beside what others told.
-    fn is_on(&mut self, servers: &[Name], late: bool) {
-        if !late {
-            self.servers.clear();
-        }
-        let new: Vec<Name> = servers.iter().filter(|id| !self.servers.contains(id)).cloned().collect();
-        self.servers.extend(new);
-        self.servers.truncate(TRIES);
-    }
-
-    /// Whether an import is not in effect.
-    fn is_broken(&self) -> bool {
-        self.details.as_ref().is_some_and(|details| details.is_broken())
-    }
-}
 
 /// Descriptions of accounts, by public key or name.
 #[derive(Debug, Default)]
@@ -289,48 +242,6 @@ pub(super) fn note_unread(snapshot: &mut Snapshot) {
     }
 }
 
-/// The accounts to read now: those never read, the largest first; then some of those with an import that is not in effect
-/// and of those near a limit, and those read longest ago.
-fn due(
-    cache: &AccountCache,
-    snapshot: &Snapshot,
-    keys: Vec<Name>,
-    known: impl Fn(&Name) -> bool,
-) -> Vec<Name> {
-    let account = |id: &Name| snapshot.accounts.get(id);
-    let (mut first, mut again): (Vec<Name>, Vec<Name>) = keys.into_iter().partition(|id| !known(id));
-    first.sort_by_cached_key(|id| std::cmp::Reverse(account(id).map_or(0, Account::connections)));
-    first.truncate(FIRST_PER_SERVER.saturating_mul(snapshot.servers.len()));
-    again.sort_by_cached_key(|id| cache.described.get(id).map_or(0, |described| described.epoch));
-    let is_broken = |id: &Name| cache.described.get(id).is_some_and(Described::is_broken);
-    let is_near = |id: &Name| {
-        let limits = cache.described.get(id).and_then(|described| described.limits);
-        limits.zip(account(id)).is_some_and(|(limits, account)| near(account, &limits))
-    };
-    let (broken, whole) = up_to(BROKEN_PER_EPOCH, again, is_broken);
-    let (near, others) = up_to(NEAR_PER_EPOCH, whole, is_near);
-    let room = AGAIN_PER_EPOCH - broken.len() - near.len();
-    first.into_iter().chain(broken).chain(near).chain(others.into_iter().take(room)).collect()
-}
-
-/// The first so many of which this holds, and the others, both in their order.
-fn up_to(most: usize, all: Vec<Name>, holds: impl Fn(&Name) -> bool) -> (Vec<Name>, Vec<Name>) {
-    let mut left = most;
-    all.into_iter().partition(|id| {
-        let taken = left > 0 && holds(id);
-        left -= usize::from(taken);
-        taken
-    })
-}
-
-/// Whether an account uses so much of a limit that it is worth a closer look. Nothing is near a limit of 0.
-pub(super) fn near(account: &Account, limits: &AccountLimits) -> bool {
-    let near = |value: u64, limit: i64| limit >= 0 && value > 0 && value as f64 >= NEAR * limit as f64;
-    near(account.connections() + account.leafnodes_on_fullest(), limits.connections)
-        || near(account.leafnodes(), limits.leafnodes)
-        || near(account.subscriptions().unwrap_or(0), limits.subscriptions)
-}
-
 impl Read {
     /// Asks server after server until one describes the account.
     async fn ask(
@@ -408,67 +319,16 @@ impl AccountCache {
         }
         unanswered.silent.contains(server).then_some(Answer::Silent)
     }
-
-    /// Forgets accounts that are listed no more. One that a known server may still have stays while that does not tell: to read
-    /// many again costs their servers more than a list. So no more stay than were listed by those that are silent.
-    pub(super) fn retain(&mut self, snapshot: &Snapshot, known: &BTreeSet<Name>) {
-        let told =
-            |id: &Name| snapshot.coverage.answer(Endpoint::AccountStatz, id) == Some(&Answer::Complete);
-        let silent: BTreeSet<&Name> = known.iter().filter(|id| !told(id)).collect();
-        self.described.retain(|id, described| {
-            snapshot.accounts.contains_key(id) || described.servers.iter().any(|on| silent.contains(on))
-        });
-    }
-
-    /// The server that described it, of each account with an import that is not in effect. Servers may differ in that: what
-    /// one of them said is over when the same one says so.
-    pub(super) fn broken(&self) -> HashMap<Name, Name> {
-        let broken = self.described.iter().filter(|(_, described)| described.is_broken());
-        broken
-            .filter_map(|(id, described)| Some((id.clone(), described.details.as_ref()?.server.clone())))
-            .collect()
-    }
-
-    /// Keeps what was read of an account.
-    fn keep(&mut self, plan: &Plan, snapshot: &mut Snapshot, (id, servers): (Name, Vec<Name>), told: Told) {
-        let Told { name, limits, update_time, details, bytes } = told;
-        let details = details.map(|details| Arc::new(self.within(&id, details)));
-        let epoch = plan.epoch;
-        if let Some(described) = self.described.get_mut(&id)
-            && described.update_time == update_time
-            && !update_time.is_empty()
-        {
-            described.details = details.or_else(|| described.details.take());
-            (described.epoch, described.bytes) = (epoch, bytes);
-            return;
-        }
-        if limits.is_none() && is_key(&id) {
-            if let Some(account) = snapshot.accounts.get_mut(&id) {
-                account.limits = Limits::Unread("the server shows no claims of it".into());
-            }
-            if details.is_none() {
-                return;
-            }
-        }
-        self.described.insert(id, Described { name, limits, update_time, details, bytes, epoch, servers });
-    }
-
-    /// As much of an account as there is room for beside the others.
-    fn within(&self, id: &Name, mut details: AccountDetails) -> AccountDetails {
-        let others = self.described.iter().filter(|(other, _)| *other != id);
-        let rows = others.filter_map(|(_, described)| described.details.as_ref()).map(|other| other.rows());
-        details.keep(ROWS.saturating_sub(rows.sum()));
-        details
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::described::ROWS;
     use super::*;
-    use crate::snapshot::ImportState;
+    use crate::snapshot::AccountDetails;
     use crate::snapshot::build::System;
     use crate::wire::accountz::AccountDetail;
-    use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     fn details(exports: usize) -> AccountDetails {
         let exports: Vec<_> = (0..exports)
@@ -494,40 +354,6 @@ mod tests {
         assert!(cache.unanswered(&"B".into()).is_some());
         cache.begin(2);
         assert_eq!(cache.unanswered(&"B".into()), None);
-    }
-
-    #[test]
-    fn an_account_is_forgotten_when_all_that_had_it_leave_it_out() {
-        let known = ["ID-n1", "ID-n2"].map(Name::from).into();
-        let kept = |servers: &[&str], snapshot: &Snapshot, known: &BTreeSet<Name>| {
-            let mut described = Described {
-                name: None,
-                limits: None,
-                update_time: String::new(),
-                details: None,
-                bytes: 0,
-                epoch: 1,
-                servers: Vec::new(),
-            };
-            let servers: Vec<Name> = servers.iter().map(|id| Name::from(*id)).collect();
-            described.is_on(&["OLD".into()], false);
-            described.is_on(&servers[..1], false);
-            described.is_on(&servers, true);
-            assert_eq!(described.servers, servers);
-            let mut cache = AccountCache::default();
-            cache.described.insert("APP".into(), described);
-            cache.retain(snapshot, known);
-            !cache.described.is_empty()
-        };
-        let whole = System::of(2).done();
-        assert!(!kept(&["ID-n1", "ID-n2"], &whole, &known));
-        let silent = System::of(2).silent("n2", Endpoint::AccountStatz).done();
-        assert!(kept(&["ID-n1", "ID-n2"], &silent, &known));
-        assert!(!kept(&["ID-n1"], &silent, &known), "who told did not name it");
-        assert!(kept(&["ID-n1"], &System::of(2).config_account("APP").done(), &known));
-        // A server that is missed altogether, and one that is not even expected any more.
-        assert!(kept(&["ID-n3"], &whole, &["ID-n1", "ID-n3"].map(Name::from).into()));
-        assert!(!kept(&["ID-n3"], &whole, &known));
     }
 
     #[test]
@@ -564,50 +390,5 @@ mod tests {
         assert!(reason(&mut unread).unwrap().contains("imports and exports of 1 account were not read yet"));
         whole.only_used_accounts = true;
         assert!(reason(&mut whole).unwrap().contains("accounts without clients are not listed"));
-    }
-
-    #[test]
-    fn each_account_is_read_again_however_many_are_broken_or_near_a_limit() {
-        let broken = {
-            let mut details = details(0);
-            let state = ImportState::Refused;
-            details.imports.push(crate::checks::laws::tenants::stream("E", "a", state));
-            Arc::new(details)
-        };
-        let mut cache = AccountCache::default();
-        let mut system = System::of(1);
-        let names: Vec<Name> = (1000..1600).map(|i| Name::from(format!("T{i}"))).collect();
-        for (number, name) in names.iter().enumerate() {
-            // Two hundred are broken, two hundred are near, and the others have what a limit of 0 allows.
-            let limits = AccountLimits { connections: 1, subscriptions: -1, leafnodes: 0 };
-            let described = Described {
-                name: None,
-                limits: Some(limits),
-                update_time: String::new(),
-                details: (number < 200).then(|| broken.clone()),
-                bytes: 0,
-                epoch: 0,
-                servers: Vec::new(),
-            };
-            cache.described.insert(name.clone(), described);
-            system = match number {
-                200..400 => system.connect("n1", name, "u", 1, |_, _| {}),
-                _ => system.config_account(name),
-            };
-        }
-        let snapshot = system.done();
-        let limits = cache.described[&names[0]].limits.unwrap();
-        let is_near = |name: &Name| near(&snapshot.accounts[name], &limits);
-        assert!(is_near(&names[200]) && !is_near(&names[400]));
-        let mut read = BTreeSet::new();
-        for epoch in 1..=8 {
-            let due = due(&cache, &snapshot, names.clone(), |_| true);
-            assert_eq!(due.len(), AGAIN_PER_EPOCH);
-            for id in due {
-                cache.described.get_mut(&id).unwrap().epoch = epoch;
-                read.insert(id);
-            }
-        }
-        assert_eq!(read.len(), names.len());
     }
 }
