@@ -4,6 +4,7 @@ use super::election::Office;
 use super::look::Looker;
 use super::now;
 use super::vitals::Vitals;
+use crate::election::Role;
 use crate::finding::{EPOCH_TYPE, FINDING_TYPE, Finding};
 use crate::nats::watch::{Watch, WatchError};
 use serde::Deserialize;
@@ -73,6 +74,9 @@ pub(super) async fn stand_by(
                 }
             }
             told = next(&mut watch) => match told {
+                Ok(json) if is_late(&json, *last, &role.borrow()) => {
+                    tracing::debug!("a message of an earlier epoch: who sent it was stopped meanwhile");
+                }
                 Ok(json) => {
                     if let Some(epoch) = take_in(json, &mut heard, looker) {
                         *last = (*last).max(Some(epoch));
@@ -105,6 +109,15 @@ async fn next(watch: &mut Option<Watch>) -> Result<Value, WatchError> {
         Some(watch) => watch.next().await.map(|published| published.json),
         None => std::future::pending().await,
     }
+}
+
+/// Whether another agent has published a later epoch since this was said, by one that does not lead: a leader that is stopped
+/// while it publishes says the rest when it goes on.
+fn is_late(json: &Value, last: Option<u64>, role: &Role) -> bool {
+    let epoch = json.get("epoch").and_then(Value::as_u64);
+    let agent = json.get("agent").and_then(|agent| agent.get("id")).and_then(Value::as_str);
+    let by_the_leader = matches!(role, Role::Standby { leader: Some(leader) } if Some(&*leader.id) == agent);
+    epoch.is_some() && epoch < last && !by_the_leader
 }
 
 /// Takes in a message below the prefix; the epoch, if another agent has published all of it.
@@ -164,7 +177,9 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::election::Other;
     use crate::report::samples;
+    use serde_json::json;
 
     fn summary(epoch: u64, warnings: u64) -> Summary {
         let findings = Counts { critical: 0, warning: warnings, info: 0 };
@@ -187,6 +202,20 @@ mod tests {
         assert!(!heard.all_of(&summary(60, 3)), "one was lost");
         assert!(!heard.all_of(&summary(120, 2)), "none of that epoch was heard");
         assert!(heard.all_of(&summary(120, 0)));
+    }
+
+    #[test]
+    fn what_a_leader_says_late_that_was_stopped_is_left_alone() {
+        let leader = Other { id: "new".into(), name: "n2".into() };
+        let standby = Role::Standby { leader: Some(leader) };
+        let said = |agent: &str, epoch: u64| serde_json::to_value(firing(agent, epoch)).unwrap();
+        assert!(is_late(&said("old", 60), Some(120), &standby));
+        assert!(is_late(&said("old", 60), Some(120), &Role::Standby { leader: None }));
+        assert!(is_late(&json!({"epoch": 60, "agent": {"id": "old"}}), Some(120), &standby), "its summary");
+        assert!(!is_late(&said("old", 120), Some(120), &standby), "an end is told once more, with its epoch");
+        assert!(!is_late(&said("old", 60), None, &standby), "the first that is heard");
+        assert!(!is_late(&said("new", 60), Some(120), &standby), "the leader's clock was set back");
+        assert!(!is_late(&json!({}), Some(120), &standby), "something else");
     }
 
     #[test]

@@ -8,6 +8,10 @@ use std::time::Duration;
 /// Bytes that the headers of a message may take; the longest has a fingerprint, an epoch and two names.
 pub(super) const HEADER_BYTES: usize = 512;
 
+/// Messages of an epoch that are handed to the connection before it is waited until they are on their way: so many at the most
+/// a process that is stopped there says late, when it goes on.
+const AT_ONCE: usize = 64;
+
 /// Publishes under one prefix.
 #[derive(Debug, Clone)]
 pub struct Publisher {
@@ -54,9 +58,9 @@ impl Publisher {
         Self { connection: connection.clone(), prefix: prefix.to_owned() }
     }
 
-    /// Publishes the findings of an epoch, then its summary, and waits until the server has them. What cannot be
-    /// published does not keep back the rest. Before each message `leads` is asked whether it may go out: the process may
-    /// have been stopped since the one before.
+    /// Publishes the findings of an epoch, then its summary, and waits until they are on their way. What cannot be published
+    /// does not keep back the rest. Before each message `leads` is asked whether it may go out: the process may have been
+    /// stopped since the one before. What the connection has taken by then goes out all the same; that is kept small.
     pub async fn epoch(
         &self,
         system_account: &str,
@@ -67,17 +71,20 @@ impl Publisher {
     ) -> Vec<PublishError> {
         let mut errors = Vec::new();
         let all = async {
-            for Said { finding, .. } in said {
-                if !leads() {
-                    errors.push(PublishError::Superseded { epoch: summary.epoch });
-                    return;
+            for part in said.chunks(AT_ONCE) {
+                for Said { finding, .. } in part {
+                    if !leads() {
+                        errors.push(PublishError::Superseded { epoch: summary.epoch });
+                        return;
+                    }
+                    let Finding { severity, check, status, epoch, .. } = &**finding;
+                    let subject = subject(&self.prefix, system_account, *severity, check, &finding.entity);
+                    let id = message_id(&finding.fingerprint, *epoch, *status);
+                    if let Err(error) = self.one(subject, &id, &finding.kind_of_message, &**finding).await {
+                        errors.push(error);
+                    }
                 }
-                let Finding { severity, check, status, epoch, .. } = &**finding;
-                let subject = subject(&self.prefix, system_account, *severity, check, &finding.entity);
-                let id = message_id(&finding.fingerprint, *epoch, *status);
-                if let Err(error) = self.one(subject, &id, &finding.kind_of_message, &**finding).await {
-                    errors.push(error);
-                }
+                self.on_their_way().await;
             }
             if !leads() {
                 errors.push(PublishError::Superseded { epoch: summary.epoch });
@@ -89,13 +96,18 @@ impl Publisher {
             if let Err(error) = self.one(subject, &id, kind, summary).await {
                 errors.push(error);
             }
-            // A failed flush means that the connection is down; the client keeps what it has taken.
-            let _ = self.connection.client().flush().await;
+            self.on_their_way().await;
         };
         if tokio::time::timeout(within, all).await.is_err() {
             errors.push(PublishError::TimedOut { within });
         }
         errors
+    }
+
+    /// Waits until the connection has written what it has taken.
+    async fn on_their_way(&self) {
+        // A failed flush means that the connection is down; the client keeps what it has taken.
+        let _ = self.connection.client().flush().await;
     }
 
     async fn one<T: crate::finding::Trim>(

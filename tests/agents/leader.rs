@@ -63,6 +63,8 @@ async fn a_leader_that_is_stopped_and_goes_on_finds_another_one_at_work() {
         })
         .await;
         team.findings.epochs(3, SOON).await;
+        // What its connection had taken when it was stopped goes out late, and nothing else.
+        team.leave_out_late(leader, found.epoch());
         team.went_on(&before);
         let epochs = team.epochs();
         let turn = epochs.iter().position(|(_, by)| *by == next).unwrap();

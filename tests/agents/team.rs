@@ -100,13 +100,22 @@ impl Team {
         summaries.map(|m| (m.epoch(), Self::beside(&m))).collect()
     }
 
+    /// Forgets what the agent beside `server` said of `epoch` after another one had published.
+    pub(crate) fn leave_out_late(&mut self, server: usize, epoch: u64) {
+        let mut followed = false;
+        self.findings.retain(|m| {
+            followed |= Self::beside(m) != server;
+            !(followed && Self::beside(m) == server && m.epoch() == epoch)
+        });
+    }
+
     /// Since [`Findings::forget`]: each epoch was published once, at most one in a row is missing, and the finding has gone on
     /// as it was before.
     pub(crate) fn went_on(&self, before: &Value) {
         let epochs = self.epochs();
         for pair in epochs.windows(2) {
-            let step = (pair[1].0 - pair[0].0) / EPOCH;
-            assert!((1..=2).contains(&step), "{epochs:?}\n{}", self.logs());
+            let step = pair[1].0.checked_sub(pair[0].0).map(|seconds| seconds / EPOCH);
+            assert!(matches!(step, Some(1..=2)), "{epochs:?}\n{}", self.logs());
         }
         self.is_the_same(before);
     }

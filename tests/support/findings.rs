@@ -99,6 +99,11 @@ impl Findings {
         self.history.lock().unwrap().clear();
     }
 
+    /// Forgets those of the messages so far that are not to be kept.
+    pub fn retain(&mut self, keep: impl FnMut(&Message) -> bool) {
+        self.history.lock().unwrap().retain(keep);
+    }
+
     /// The first message, old or new, that `wanted` accepts; panics with a list of those seen at the deadline.
     pub async fn wait_for(&mut self, at_most: Duration, wanted: impl Fn(&Message) -> bool) -> Message {
         let found = self.find_within(at_most, wanted).await;
