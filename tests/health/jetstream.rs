@@ -3,21 +3,22 @@
 //! the server's source, in the unit tests of the check.
 
 use crate::Watched;
-use crate::support::{Account, Cluster};
+use crate::support::{Account, Cluster, eventually};
 use async_nats::Client;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-pub(crate) async fn ask(client: &Client, subject: &str, body: &Value) -> Value {
-    let answer = client.request(subject.to_owned(), body.to_string().into()).await.unwrap();
-    let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
-    assert!(answer["error"].is_null(), "{subject}: {answer}");
-    answer
-}
-
+/// Creates a stream as soon as enough servers are known to the meta leader.
 pub(crate) async fn create(client: &Client, stream: &str, replicas: u64) {
+    let subject = format!("$JS.API.STREAM.CREATE.{stream}");
     let body = json!({"name": stream, "subjects": [format!("{stream}.>")], "num_replicas": replicas, "storage": "file"});
-    ask(client, &format!("$JS.API.STREAM.CREATE.{stream}"), &body).await;
+    eventually(&format!("stream {stream} is created"), 40, async || {
+        let answer = client.request(subject.clone(), body.to_string().into()).await;
+        let answer = answer.map_err(|error| error.to_string())?;
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        if answer["error"].is_null() { Ok(()) } else { Err(answer.to_string()) }
+    })
+    .await;
 }
 
 fn store(cluster: &Cluster) -> PathBuf {

@@ -92,8 +92,12 @@ async fn answers_that_come_twice_or_too_late_are_counted_and_dropped() {
             false => Vec::new(),
         })
         .await;
-    let snapshot = system.sweep().await;
-    assert_eq!(snapshot.cost.duplicates, 2);
+    // On a busy machine they may come after the roll call has ended.
+    eventually("both are duplicates", 60, async || match system.sweep().await.cost.duplicates {
+        2 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
     drop(impostor);
 
     let late = Reply { delay: Duration::from_millis(1500), ..Reply::bytes("late") };
