@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::Value;
 use std::time::Duration;
-use support::{Account, Agent, AgentArgs, Cluster, Output};
+use support::{Account, Agent, AgentArgs, Cluster, Output, busy_host};
 
 const AT_MOST: Duration = Duration::from_secs(60);
 
@@ -26,6 +26,7 @@ async fn the_exit_status_tells_what_was_found_in_every_format() {
     let clients = cluster.connect_many(0, "APP/svc", "a|b", 9).await;
     let limit = "[accounts.APP]\nmax_connections = 10\nmax_subscriptions = 100\n\
                  [accounts.SYS]\nmax_connections = 100\nmax_subscriptions = 1000\n";
+    let limit = &busy_host(limit);
     let warning = write(&cluster, "warning.toml", limit);
     let critical =
         write(&cluster, "critical.toml", &format!("{limit}[checks.ACCOUNTS_001]\nseverity = \"critical\"\n"));

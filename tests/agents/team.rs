@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_nats::Client;
 use serde_json::Value;
 
-use crate::support::{Account, Agent, Builder, Cluster, Findings, Message, limits};
+use crate::support::{Account, Agent, Builder, Cluster, Findings, Message, busy_host, limits};
 use crate::{EPOCH, SOON};
 
 /// A system in which account FULL will warn.
@@ -44,7 +44,8 @@ impl Team {
     pub(crate) fn add_as(&mut self, cluster: &Cluster, server: usize, login: &str) {
         let name = cluster.server_name(server);
         let file = cluster.dir().join(format!("insights-{name}.toml"));
-        std::fs::write(&file, format!("name = \"{name}\"\nepoch = \"{EPOCH}s\"\n{}", self.config)).unwrap();
+        let config = format!("name = \"{name}\"\nepoch = \"{EPOCH}s\"\n{}", self.config);
+        std::fs::write(&file, busy_host(&config)).unwrap();
         let file = file.to_string_lossy().into_owned();
         let agent = Agent::start(cluster.agent_args_as(server, login).chain(["run", "--config", &file]));
         self.agents.insert(server, agent);

@@ -20,7 +20,8 @@ async fn a_client_far_away_and_one_that_does_not_read_fire_and_end() {
     let cluster = Cluster::config(1).account(account).extra(lines).start().await;
     let proxy = Proxy::start().await;
     proxy.aim(port(&cluster));
-    proxy.delay(Duration::from_millis(160));
+    // Far above what a busy machine takes for the others.
+    proxy.delay(Duration::from_millis(600));
     let connect = async |user: &str, port: u16| {
         let (user, password) = cluster.password(&format!("APP/{user}"));
         let options = async_nats::ConnectOptions::with_user_and_password(user, password).name("edge");
@@ -31,7 +32,7 @@ async fn a_client_far_away_and_one_that_does_not_read_fire_and_end() {
     let near = connect("near", port(&cluster)).await;
     let mut stuck = stuck(&cluster).await;
 
-    let mut watched = Watched::start(&cluster, "").await;
+    let mut watched = Watched::start(&cluster, "checks.CONN_001.rtt = '500ms'\n").await;
     // More than the sockets of both sides hold.
     for _ in 0..24 {
         near.publish("flood", vec![b'x'; 1_000_000].into()).await.unwrap();
@@ -54,7 +55,7 @@ async fn a_client_far_away_and_one_that_does_not_read_fire_and_end() {
     assert_eq!((&evidence["slow"], &evidence["connections"]), (&json!(1), &json!(2)));
     let row = &evidence["slowest"][0];
     let rtt = row["rtt_ms"].as_f64().unwrap();
-    assert!((160.0..1000.0).contains(&rtt), "{row}");
+    assert!((600.0..3000.0).contains(&rtt), "{row}");
     assert_eq!(
         (&row["server"], &row["name"], &row["address"]),
         (&json!("n1"), &json!("edge"), &json!("127.0.0.1"))

@@ -3,7 +3,7 @@
 use insights_agent::permissions::Permissions;
 use serde_json::json;
 
-use crate::support::Cluster;
+use crate::support::{Cluster, busy_host};
 use crate::watch::{Watched, crowd, planted, rows};
 
 const SUBJECT: &str = "$SYS.REQ.SERVER.*.CONNZ";
@@ -15,7 +15,7 @@ async fn a_denied_request_is_a_finding_and_blinds_only_what_needs_it() {
     let config = cluster.dir().join("insights.toml");
     std::fs::write(
         &config,
-        "[accounts.FULL]\nmax_connections = 20\n[accounts.FINE]\nmax_connections = 100\n",
+        busy_host("[accounts.FULL]\nmax_connections = 20\n[accounts.FINE]\nmax_connections = 100\n"),
     )
     .unwrap();
     let args = cluster.agent_args().chain(["--config", &config.to_string_lossy()]);

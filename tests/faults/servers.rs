@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Cluster;
+use crate::support::{Cluster, busy_host};
 use crate::watch::{Watched, crowd, planted};
 
 const PLANTED: [&str; 3] = ["ACCOUNTS_001", "SERVER_011", "OPT_BALANCE_006"];
@@ -78,7 +78,7 @@ async fn a_lame_duck_is_explained_and_not_missed_when_it_is_gone() {
     let clients = crowd(&cluster, 2).await;
     // Otherwise what begins after its return would wait for two minutes.
     let file = cluster.dir().join("agent.toml");
-    std::fs::write(&file, "[maintenance]\ngrace = \"0s\"\n").unwrap();
+    std::fs::write(&file, busy_host("[maintenance]\ngrace = \"0s\"\n")).unwrap();
     let args = cluster.agent_args().chain(["--config", file.to_str().unwrap()]);
     let mut watched = Watched::start(&cluster, args, &PLANTED).await;
 

@@ -13,7 +13,7 @@ mod support;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
-use support::{Agent, Cluster, Findings, Message};
+use support::{Agent, Cluster, Findings, Message, busy_host};
 
 /// For anything that is expected to be published.
 const SOON: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ impl Watched {
     async fn start(cluster: &Cluster, config: &str) -> Self {
         let findings = Findings::subscribe(cluster).await;
         let file = cluster.dir().join("insights.toml");
-        std::fs::write(&file, format!("epoch = '2s'\n{config}")).unwrap();
+        std::fs::write(&file, busy_host(&format!("epoch = '2s'\n{config}"))).unwrap();
         let path = file.to_string_lossy().into_owned();
         let agent = Agent::start(cluster.agent_args().chain(["run", "--config", &path]));
         Self { findings, agent, file }
@@ -37,7 +37,7 @@ impl Watched {
 
     /// Writes another configuration file and has the agent read it.
     fn reload(&self, config: &str) {
-        std::fs::write(&self.file, format!("epoch = '2s'\n{config}")).unwrap();
+        std::fs::write(&self.file, busy_host(&format!("epoch = '2s'\n{config}"))).unwrap();
         self.agent.hangup();
     }
 

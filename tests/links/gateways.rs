@@ -70,9 +70,10 @@ fn behind(builder: Builder, proxies: &[Proxy; 2]) -> Builder {
 async fn a_long_way_to_another_cluster_is_found_from_the_side_that_measures_it() {
     let proxies = [Proxy::start().await, Proxy::start().await];
     let cluster = behind(Cluster::config(1).second_cluster(1).extra(PINGS), &proxies).start().await;
-    let mut watched = Watched::start(&cluster, "").await;
+    let mut watched = Watched::start(&cluster, "checks.SERVER_018.rtt = '500ms'\n").await;
     watched.epoch(|e| e["complete"] == true).await;
-    let delay = Duration::from_millis(80);
+    // Far above what a busy machine takes for the way back.
+    let delay = Duration::from_millis(600);
     // What n1 dialled goes through the proxy before n2.
     proxies[1].delay(delay);
     let json = found(&mut watched, "SERVER_018", "n1/west").await;

@@ -74,9 +74,10 @@ async fn leafnodes_that_are_far_uncompressed_and_busy_are_found_and_end_with_the
     let (far, _) = leaf(&cluster, "far", proxy.port(), &["FAR/far"], "").await;
     let (plain, _) = leaf(&cluster, "plain", port, &["PLAIN/plain"], ", compression: off").await;
     let (busy, clients) = leaf(&cluster, "busy", port, &["BUSY/busy"], "").await;
-    let delay = Duration::from_millis(120);
+    // Far above what a busy machine takes for the others.
+    let delay = Duration::from_millis(600);
     proxy.delay(delay);
-    let mut watched = Watched::start(&cluster, "").await;
+    let mut watched = Watched::start(&cluster, "checks.LEAF_002.rtt = '500ms'\n").await;
 
     let json = found(&mut watched, "OPT_SYS_006", "plain").await;
     assert_eq!((&json["severity"], &json["entity"]["type"]), (&json!("info"), &json!("leafnode")));

@@ -15,7 +15,7 @@ mod web;
 use async_nats::Client;
 use std::net::SocketAddr;
 use std::time::Duration;
-use support::{Account, Agent, AgentArgs, Builder, Cluster, eventually, limits};
+use support::{Account, Agent, AgentArgs, Builder, Cluster, busy_host, eventually, limits};
 use web::get;
 
 /// For anything that is expected to happen.
@@ -36,7 +36,7 @@ async fn nearly_full(cluster: &Cluster) -> Vec<Client> {
 /// Arguments for an agent on this cluster, with epochs of a second and this configuration file.
 fn args(cluster: &Cluster, config: &str) -> AgentArgs {
     let path = cluster.dir().join("insights.toml");
-    std::fs::write(&path, config).unwrap();
+    std::fs::write(&path, busy_host(config)).unwrap();
     let path = path.to_string_lossy().into_owned();
     cluster.agent_args().chain(["run", "--epoch", "1s", "--config", &path])
 }

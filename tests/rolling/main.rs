@@ -19,11 +19,6 @@ async fn super_cluster(version: &str) -> Cluster {
     cluster.binary(&server_of_version(version)).start().await
 }
 
-/// Round trips on the loopback take 0.2 ms, but a server that shares two processors with ten others has been seen to measure
-/// 111 ms at a login, and shows it for an hour. That is true, and is not the system's health.
-const BUSY_HOST: &str = "checks.CONN_001.rtt = '2s'\nchecks.LEAF_002.rtt = '2s'\n\
-                         checks.SERVER_010.rtt = '2s'\nchecks.SERVER_018.rtt = '2s'\n";
-
 /// Every message about findings as one line, and how often it came: printed, so that a run tells what it saw.
 fn told<'m>(messages: impl IntoIterator<Item = &'m Message>) -> BTreeMap<String, u64> {
     let mut lines = BTreeMap::new();

@@ -75,7 +75,7 @@ async fn roll(cluster: &mut Cluster, servers: &[usize], leave: Leave, binary: &P
 async fn stays_quiet(mut cluster: Cluster, servers: &[usize], leave: Leave) {
     let (old, new) = (server_of_version(OLD), server_of_version(NEW));
     let _traffic = traffic::start(&cluster, servers, "APP/a", 3).await;
-    let mut heard = Heard::start(&cluster, &format!("{GRACE}{}", crate::BUSY_HOST)).await;
+    let mut heard = Heard::start(&cluster, GRACE).await;
     heard.watched.findings.epochs(3, Duration::from_secs(60)).await;
 
     roll(&mut cluster, servers, leave, &old).await;

@@ -21,7 +21,7 @@ use insights_agent::permissions::Permissions;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use support::{Account, Agent, Cluster, eventually, limits};
+use support::{Account, Agent, Cluster, busy_host, eventually, limits};
 
 /// For anything that is expected to happen.
 const SOON: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ fn start(cluster: &Cluster, config: &str) -> Agent {
     // No server tells the limits of accounts that stand in its configuration file.
     let declared = |name: &&str| format!("\n[accounts.{name}]\nmax_connections = 20\n");
     let declared: String = ["FULL", "A", "B", "SHOP", "BANK"].iter().map(declared).collect();
-    std::fs::write(&path, format!("{config}{declared}")).unwrap();
+    std::fs::write(&path, busy_host(&format!("{config}{declared}"))).unwrap();
     let path = path.to_string_lossy().into_owned();
     Agent::start(cluster.agent_args().chain(["run", "--epoch", "1s", "--config", &path]))
 }

@@ -8,20 +8,38 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
+use super::busy_host;
+
 /// Arguments for the agent, put together with [`AgentArgs::chain`].
 #[derive(Clone, Default)]
-pub struct AgentArgs(Vec<String>);
+pub struct AgentArgs {
+    arguments: Vec<String>,
+    /// Where a configuration can be written for an agent that looks and is given none.
+    usual: Option<PathBuf>,
+}
 
 impl AgentArgs {
     /// Adds arguments.
     pub fn chain<S: AsRef<str>>(mut self, more: impl IntoIterator<Item = S>) -> Self {
-        self.0.extend(more.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.arguments.extend(more.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
+    }
+
+    /// Without a `--config`, an agent that looks has [`busy_host`], in this file.
+    pub fn usual(self, file: PathBuf) -> Self {
+        Self { usual: Some(file), ..self }
     }
 
     /// The arguments as a command takes them.
     pub fn into_arguments(self) -> Vec<String> {
-        self.0
+        let has = |wanted: &[&str]| self.arguments.iter().any(|argument| wanted.contains(&argument.as_str()));
+        let usual = self.usual.filter(|_| has(&["run", "check"]) && !has(&["--config"]));
+        let mut arguments = self.arguments;
+        if let Some(file) = usual {
+            std::fs::write(&file, busy_host("")).expect("a file for the usual configuration");
+            arguments.extend(["--config".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        arguments
     }
 }
 
@@ -65,7 +83,7 @@ impl Agent {
             }
         }
         let child = command
-            .args(args.into().0)
+            .args(args.into().into_arguments())
             .envs(env.iter().copied())
             // Contexts of the `nats` CLI and configuration files of whoever runs the tests are none of ours.
             .env("XDG_CONFIG_HOME", dir.path())

@@ -175,6 +175,7 @@ impl Cluster {
     /// Connection arguments for the agent: this server, as this user.
     pub fn agent_args_as(&self, server: usize, login: &str) -> AgentArgs {
         let args = AgentArgs::default().chain(["--server", &self.url(server)]);
+        let args = args.usual(self.dir().join("usual.toml"));
         match self.identities.login(login) {
             Login::Creds(path) => args.chain(["--creds", &path.to_string_lossy()]),
             Login::Password(user, password) => args.chain(["--user", &user, "--password", &password]),

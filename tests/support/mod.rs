@@ -49,6 +49,7 @@
 
 mod agent;
 mod builder;
+mod busy_host;
 mod cluster;
 mod findings;
 mod formation;
@@ -62,6 +63,7 @@ use std::sync::LazyLock;
 
 pub use agent::{Agent, AgentArgs, Output};
 pub use builder::{Account, Builder, Limits, limits};
+pub use busy_host::busy_host;
 pub use cluster::Cluster;
 pub use findings::{Findings, Message};
 pub use formation::routes_needed;

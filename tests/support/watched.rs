@@ -1,6 +1,6 @@
 //! An agent on a cluster, and an independent subscriber that holds what is published to its promises.
 
-use super::{Agent, Cluster, Findings, Message};
+use super::{Agent, Cluster, Findings, Message, busy_host};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,11 +15,11 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Starts the agent as the least-privilege user, with this configuration file.
+    /// Starts the agent as the least-privilege user, with this configuration file (see [`busy_host`]).
     pub async fn start(cluster: &Cluster, config: &str) -> Self {
         let findings = Findings::subscribe(cluster).await;
         let path = cluster.dir().join("insights.toml");
-        std::fs::write(&path, config).unwrap();
+        std::fs::write(&path, busy_host(config)).unwrap();
         let path = path.to_string_lossy().into_owned();
         let agent = Agent::start(cluster.agent_args().chain(["run", "--epoch", "2s", "--config", &path]));
         Self { findings, agent }
