@@ -4,8 +4,8 @@ use super::look::Looker;
 use super::now;
 use crate::config::Config;
 use crate::election::{
-    AGENTS_SUBJECT, Action, Basis, Candidate, Clock, Election, Event, LeaseAction, LeaseOutcome, Now, Other,
-    Role,
+    AGENTS_SUBJECT, Action, Basis, Candidate, Clock, Election, Event, LeaseAction, LeaseOutcome, Listed, Now,
+    Other, Role,
 };
 use crate::finding::{AgentInfo, AgentsAtWork, Finding};
 use crate::nats::events::ClientEvents;
@@ -44,6 +44,8 @@ struct Shared {
     until: AtomicU64,
     /// How many others are heard.
     others: AtomicU64,
+    /// Their connections.
+    connections: Mutex<Vec<Listed>>,
     denied: AtomicBool,
     /// The length of epochs in milliseconds.
     interval: AtomicU64,
@@ -66,6 +68,7 @@ impl Shared {
             clock: Mutex::new(Clock::new(Duration::ZERO, now())),
             until: AtomicU64::new(0),
             others: AtomicU64::new(0),
+            connections: Mutex::default(),
             denied: AtomicBool::new(false),
             interval: AtomicU64::new(u64::MAX),
             met: Mutex::default(),
@@ -181,6 +184,11 @@ impl Office {
         }
     }
 
+    /// The connections of the others that are heard.
+    pub(super) fn connections(&self) -> Vec<Listed> {
+        lock(&self.shared.connections).clone()
+    }
+
     /// Whether the server does not let this agent speak to others, or hear them.
     pub(super) fn denied(&self) -> bool {
         self.shared.denied.load(Ordering::Relaxed)
@@ -249,7 +257,7 @@ impl Driver {
                 () = leave.leave.cancelled() => break,
                 outcome = outcome(&mut self.lease) => Event::Lease(outcome),
                 heard = self.presences.next() => match heard {
-                    Heard::Presence(told) => Event::Heard(told),
+                    Heard::Presence(told) => Event::Heard(*told),
                     Heard::Finding(finding) => {
                         self.take_in(*finding);
                         continue;
@@ -326,6 +334,11 @@ impl Driver {
         let until = u64::try_from(self.election.holds_until().as_millis()).unwrap_or(u64::MAX);
         self.shared.until.store(until, Ordering::Relaxed);
         self.shared.others.store(self.election.peers() as u64, Ordering::Relaxed);
+        let mut connections = lock(&self.shared.connections);
+        if !self.election.connections().eq(&*connections) {
+            *connections = self.election.connections().cloned().collect();
+        }
+        drop(connections);
         self.shared.denied.store(self.election.denied(), Ordering::Relaxed);
         self.role.send_if_modified(|role| {
             let new = self.election.role();

@@ -4,7 +4,7 @@ use super::schedule::Schedule;
 use super::{AgentError, Report, now};
 use crate::check::Judgement;
 use crate::config::{Config, ListConnections};
-use crate::election::AGENTS_SUBJECT;
+use crate::election::{AGENTS_SUBJECT, Listed};
 use crate::epoch::{Memory, follow_ups, judge, summarize};
 use crate::finding::{AgentInfo, Finding, Ledger, Maintenance, Moment, Origin, StaleConfig, Terms, step};
 use crate::nats::connect::{Connection, connect};
@@ -46,11 +46,14 @@ pub(super) struct Beside<'a> {
     pub(super) leads: &'a (dyn Fn() -> bool + Send + Sync),
     /// A connection of this agent beside the one that it looks over.
     pub(super) other: Option<&'a Connection>,
+    /// The connections of other agents.
+    pub(super) agents: &'a [Listed],
 }
 
 impl Beside<'_> {
     /// There are none.
-    pub(super) const ALONE: Beside<'static> = Beside { heard: true, leads: &|| true, other: None };
+    pub(super) const ALONE: Beside<'static> =
+        Beside { heard: true, leads: &|| true, other: None, agents: &[] };
 }
 
 /// Everything that lives from epoch to epoch.
@@ -286,6 +289,9 @@ impl Looker {
                 let (server, connection) = other.own();
                 gatherer.note_beside(&server, connection);
             }
+        }
+        for Listed { server, cid } in beside.agents {
+            gatherer.note_beside(server, *cid);
         }
         let mut snapshot = gatherer.sweep(&plan, rules).await;
         let wanted = {

@@ -108,7 +108,13 @@ impl Post {
         self.looker.adopt(self.office.take_handed());
         let office = self.office.clone();
         let sink = self.outlets.sink_connection();
-        let beside = Beside { heard: !office.denied(), leads: &|| office.holds(), other: sink.as_ref() };
+        let agents = office.connections();
+        let beside = Beside {
+            heard: !office.denied(),
+            leads: &|| office.holds(),
+            other: sink.as_ref(),
+            agents: &agents,
+        };
         let epoch = self.looker.epoch(schedule, length.mul_f64(GATHER_SHARE), length, beside);
         let Some(report) = unless_stopped(&self.stop, ending::EPOCH, epoch).await else {
             return false;

@@ -24,7 +24,7 @@ mod simulation;
 mod tests;
 
 pub use lease::{Holder, LeaseAction, LeaseOutcome};
-pub use presence::{AGENT_TYPE, AGENTS_SUBJECT, Presence, PresenceError, agent_subject};
+pub use presence::{AGENT_TYPE, AGENTS_SUBJECT, Listed, Presence, PresenceError, agent_subject};
 pub use state::{Action, Candidate, Election, Event, Now};
 pub use timing::{Clock, DENIED_RETRY, HELLO_WAIT, heartbeat, lease_silence, patience, silence};
 

@@ -24,6 +24,15 @@ pub fn agent_subject(id: &str) -> String {
     format!("insights.agents.{id}")
 }
 
+/// A connection as its server lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The server's id.
+    pub server: String,
+    /// The connection's id there.
+    pub cid: u64,
+}
+
 /// A message of an agent about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
@@ -48,6 +57,9 @@ pub struct Presence {
     pub interval_ms: u64,
     /// Its own clock when it sent this, in milliseconds since its start.
     pub up_ms: u64,
+    /// Its connection, which is that of no client: the leader leaves it out of findings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Listed>,
     /// Whether it gathers and publishes.
     #[serde(default)]
     pub leading: bool,
@@ -93,7 +105,8 @@ impl Presence {
             return Err(PresenceError::Type(kind));
         }
         let account = read.system_account.as_deref().unwrap_or_default();
-        if [&read.id, &read.name, &read.version, &read.prefix, account]
+        let server = read.connection.as_ref().map_or("", |connection| &connection.server);
+        if [&read.id, &read.name, &read.version, &read.prefix, account, server]
             .iter()
             .any(|text| text.len() > MAX_TEXT)
         {
@@ -146,6 +159,7 @@ pub(super) mod tests {
             since: OffsetDateTime::from_unix_timestamp(since).unwrap(),
             interval_ms: 2000,
             up_ms: 0,
+            connection: None,
             leading: false,
             lease: false,
             leaving: false,
@@ -178,6 +192,10 @@ pub(super) mod tests {
         assert_eq!(Presence::read("insights.agents.0a1b", json.as_bytes()).unwrap(), told);
         let more = json.replacen('{', "{\"later\": [1], ", 1);
         assert_eq!(Presence::read("insights.agents.0a1b", more.as_bytes()).unwrap(), told);
+        told.connection = Some(Listed { server: "NA".into(), cid: 7 });
+        let json = serde_json::to_string(&told).unwrap();
+        assert!(json.contains(r#""connection":{"server":"NA","cid":7}"#), "{json}");
+        assert_eq!(Presence::read("insights.agents.0a1b", json.as_bytes()).unwrap(), told);
         told.interval_ms = u64::MAX;
         assert_eq!(told.interval(), MAX_INTERVAL);
     }
@@ -191,8 +209,10 @@ pub(super) mod tests {
         assert!(on("insights.agents.a", b"{}").contains("missing field"));
         let finding = Presence { kind_of_message: "io.nats.insights.v1.finding".into(), ..told.clone() };
         assert!(on("insights.agents.a", &json(&finding)).contains("v1.finding"));
-        let long = Presence { name: "n".repeat(257), ..told };
-        assert!(on("insights.agents.a", &json(&long)).contains("256 bytes"));
+        let connection = Some(Listed { server: "n".repeat(257), cid: 1 });
+        for long in [Presence { name: "n".repeat(257), ..told.clone() }, Presence { connection, ..told }] {
+            assert!(on("insights.agents.a", &json(&long)).contains("256 bytes"));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::lease::{Holder, Lease, LeaseAction, LeaseOutcome, Says};
 use super::peers::Peers;
-use super::presence::{AGENT_TYPE, Presence};
+use super::presence::{AGENT_TYPE, Listed, Presence};
 use super::timing::{
     ANSWER_GAP, DENIED_RETRY, HELLO_AGAIN, HELLO_WAIT, RETURN, heartbeat, patience, silence,
 };
@@ -135,6 +135,11 @@ impl Election {
     /// How many others are heard.
     pub fn peers(&self) -> usize {
         self.peers.len()
+    }
+
+    /// The connections of the others that are heard.
+    pub fn connections(&self) -> impl Iterator<Item = &Listed> {
+        self.peers.all().filter_map(|told| told.connection.as_ref())
     }
 
     /// Whether the server does not let this agent speak or hear.
@@ -391,6 +396,8 @@ impl Election {
             since: self.since,
             interval_ms: milliseconds(self.own.interval),
             up_ms: milliseconds(now),
+            // Known where it is sent.
+            connection: None,
             leading: self.role.leads(),
             lease: !self.left && self.lease.as_ref().is_some_and(|lease| lease.is_mine(now)),
             leaving: self.left,

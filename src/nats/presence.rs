@@ -5,7 +5,7 @@
 
 use super::connect::Connection;
 use super::inbox::InboxError;
-use crate::election::{AGENTS_SUBJECT, Presence, agent_subject};
+use crate::election::{AGENTS_SUBJECT, Listed, Presence, agent_subject};
 use crate::finding::{Finding, fit};
 use async_nats::Subscriber;
 use async_nats::header::HeaderMap;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub enum Heard {
     /// An agent is there; may be this one.
-    Presence(Presence),
+    Presence(Box<Presence>),
     /// What an agent had found that leaves the lead to this one.
     Finding(Box<Finding>),
 }
@@ -64,7 +64,7 @@ impl Presences {
                 continue;
             }
             match Presence::read(&message.subject, &message.payload) {
-                Ok(told) => return Heard::Presence(told),
+                Ok(told) => return Heard::Presence(Box::new(told)),
                 Err(error) => tracing::debug!("{error}"),
             }
         }
@@ -72,7 +72,9 @@ impl Presences {
 
     /// Says it, unless the connection is down: what is kept until it stands again would be of the past then.
     pub async fn say(&self, told: &Presence) {
-        let Ok(payload) = serde_json::to_vec(told) else {
+        let (server, cid) = self.connection.own();
+        let told = Presence { connection: Some(Listed { server, cid }), ..told.clone() };
+        let Ok(payload) = serde_json::to_vec(&told) else {
             return;
         };
         if !self.connection.events().connected() {

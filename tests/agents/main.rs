@@ -7,6 +7,7 @@ mod alone;
 mod apart;
 mod leader;
 mod lease;
+mod own;
 #[path = "../faults/proxy.rs"]
 #[allow(dead_code)]
 mod proxy;

@@ -18,6 +18,12 @@ use support::{Agent, Cluster, Findings, Message, busy_host};
 /// For anything that is expected to be published.
 const SOON: Duration = Duration::from_secs(60);
 
+/// In the file, the line of this one of the configuration that a test gives.
+fn line(of: usize) -> usize {
+    // The length of epochs stands before it as well.
+    busy_host("").lines().count() + 1 + of
+}
+
 /// An agent on a cluster whose configuration file can be changed, and an independent subscriber that was there before it.
 struct Watched {
     findings: Findings,

@@ -1,7 +1,7 @@
 //! SIGHUP.
 
-use crate::support::{Account, Cluster, busy_host, limits};
-use crate::{SOON, Watched};
+use crate::support::{Account, Cluster, limits};
+use crate::{SOON, Watched, line};
 use serde_json::Value;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,7 +26,7 @@ async fn a_hangup_applies_what_can_change_and_names_what_cannot() {
     watched.reload("checks.ACCOUNTS_001.warn_percent = 95\nchecks.ACCOUNTS_001.warn = 1\n");
     let summary = watched.epoch(|e| e["config"].is_object()).await;
     let failed = summary.json["config"]["failed"].as_str().unwrap();
-    let line = busy_host("").lines().count() + 3;
+    let line = line(2);
     let expected = format!("insights.toml:{line}: unknown key `warn` of check ACCOUNTS_001");
     assert!(failed.contains(&expected), "{failed}");
     assert_eq!(summary.json["config"]["reloads"], 1);

@@ -62,7 +62,8 @@ async fn what_begins_in_a_silence_is_only_in_the_summary_and_one_that_is_over_is
     watched.epoch(|e| e["findings"]["silenced"] == 1).await;
     watched.findings.epochs(2, SOON).await;
     assert!(watched.all("ACCOUNTS_001").is_empty());
-    watched.logged("the silence at line 2 ended at 1999-01-01T00:00:00Z").await;
+    let line = crate::line(1);
+    watched.logged(&format!("the silence at line {line} ended at 1999-01-01T00:00:00Z")).await;
     drop(known);
     watched.findings.forget();
     watched.epoch(|e| e["findings"]["silenced"] == 0).await;

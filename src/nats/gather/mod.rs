@@ -84,8 +84,8 @@ pub const PAGE: u64 = 32_768;
 /// Why something was not asked or not waited for any longer.
 const CUT: &str = "the epoch's time was over";
 
-/// Remembered connections of this agent, over reconnects.
-const OWN_CONNECTIONS: usize = 16;
+/// Remembered connections of agents, over reconnects: twice as many as there are agents that hear each other.
+const OWN_CONNECTIONS: usize = 512;
 
 /// Which connections are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,15 +207,17 @@ impl Gatherer {
         self.declared = limits;
     }
 
-    /// Takes a connection of this agent that is not the one it looks over, such as that of its sink: it is in no finding.
+    /// Takes a connection of this agent that is not the one it looks over, such as that of its sink, or one of another agent:
+    /// it is in no finding.
     pub fn note_own(&mut self, server: &str, connection: u64) {
         let own = (bounded(server, NAME_BYTES), connection);
-        if !self.own.contains(&own) {
-            if self.own.len() >= OWN_CONNECTIONS {
-                self.own.remove(0);
-            }
-            self.own.push(own);
+        // One that is noted again is not the first to be forgotten.
+        if let Some(known) = self.own.iter().position(|known| *known == own) {
+            self.own.remove(known);
+        } else if self.own.len() >= OWN_CONNECTIONS {
+            self.own.remove(0);
         }
+        self.own.push(own);
     }
 
     /// The same of one that stands now.

@@ -44,7 +44,9 @@ impl ConnectionFold {
     }
 
     /// An empty fold with other bounds than the usual ones.
-    pub fn within(rules: FoldRules, budget: Budget) -> Self {
+    pub fn within(mut rules: FoldRules, budget: Budget) -> Self {
+        // Each connection is looked for among them.
+        rules.own.sort_unstable_by_key(|(_, cid)| *cid);
         Self {
             rules,
             servers: Vec::new(),
@@ -111,8 +113,10 @@ impl ConnectionFold {
         connection: &Connection<'_>,
         owner: Option<&Owner>,
     ) {
-        let own = |(id, cid): &(Name, u64)| *cid == connection.cid && *id == source.server;
-        let is_own = self.rules.own.iter().any(own);
+        let own = &self.rules.own;
+        let same = &own[own.partition_point(|(_, cid)| *cid < connection.cid)..];
+        let is_own =
+            same.iter().take_while(|(_, cid)| *cid == connection.cid).any(|(id, _)| *id == source.server);
         let slot = self.slot(&source.server);
         if is_own {
             // Only one that is listed: the rules also remember those that were lost.
