@@ -38,6 +38,11 @@ impl Described {
         self.servers.truncate(TRIES);
     }
 
+    /// Imports and exports that are kept of it.
+    fn rows(&self) -> usize {
+        self.details.as_ref().map_or(0, |details| details.rows())
+    }
+
     /// Whether an import is not in effect.
     pub(super) fn is_broken(&self) -> bool {
         self.details.as_ref().is_some_and(|details| details.is_broken())
@@ -65,16 +70,43 @@ impl AccountCache {
             .collect()
     }
 
-    /// Keeps what was read of an account.
+    /// Imports and exports that are kept of all accounts.
+    pub(super) fn rows(&self) -> usize {
+        self.described.values().map(Described::rows).sum()
+    }
+
+    fn rows_of(&self, id: &Name) -> usize {
+        self.described.get(id).map_or(0, Described::rows)
+    }
+
+    /// Keeps what was read of an account, for which there is room beside the others. `rows` is [`AccountCache::rows`] before and
+    /// afterwards: to count them for each of many accounts takes longer than all else.
     pub(super) fn keep(
         &mut self,
         plan: &Plan,
         snapshot: &mut Snapshot,
         (id, servers): (Name, Vec<Name>),
         told: Told,
+        rows: &mut usize,
+    ) {
+        let others = rows.saturating_sub(self.rows_of(&id));
+        self.put(plan, snapshot, (id.clone(), servers), told, ROWS.saturating_sub(others));
+        *rows = others + self.rows_of(&id);
+    }
+
+    fn put(
+        &mut self,
+        plan: &Plan,
+        snapshot: &mut Snapshot,
+        (id, servers): (Name, Vec<Name>),
+        told: Told,
+        room: usize,
     ) {
         let Told { name, limits, update_time, details, bytes } = told;
-        let details = details.map(|details| Arc::new(self.within(&id, details)));
+        let details = details.map(|mut details| {
+            details.keep(room);
+            Arc::new(details)
+        });
         let epoch = plan.epoch;
         if let Some(described) = self.described.get_mut(&id)
             && described.update_time == update_time
@@ -93,14 +125,6 @@ impl AccountCache {
             }
         }
         self.described.insert(id, Described { name, limits, update_time, details, bytes, epoch, servers });
-    }
-
-    /// As much of an account as there is room for beside the others.
-    pub(super) fn within(&self, id: &Name, mut details: AccountDetails) -> AccountDetails {
-        let others = self.described.iter().filter(|(other, _)| *other != id);
-        let rows = others.filter_map(|(_, described)| described.details.as_ref()).map(|other| other.rows());
-        details.keep(ROWS.saturating_sub(rows.sum()));
-        details
     }
 }
 

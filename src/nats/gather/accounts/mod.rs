@@ -161,6 +161,7 @@ pub(super) async fn read(
 /// Takes what was read into the snapshot, with what is known from before.
 pub(super) fn take(cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapshot, read: Vec<Read>) {
     let details = wants_details(plan);
+    let mut rows = cache.rows();
     for Read { account: id, loaded, told, servers, tally } in read {
         let has_limits = is_key(&id);
         for (server, answer) in servers {
@@ -173,7 +174,7 @@ pub(super) fn take(cache: &mut AccountCache, plan: &Plan, snapshot: &mut Snapsho
         }
         tally.add_to(snapshot);
         match told {
-            Ok(told) => cache.keep(plan, snapshot, (id, loaded), told),
+            Ok(told) => cache.keep(plan, snapshot, (id, loaded), told, &mut rows),
             Err(why) if has_limits => {
                 if let Some(account) = snapshot.accounts.get_mut(&id) {
                     account.limits = Limits::Unread(why);
@@ -324,11 +325,12 @@ impl AccountCache {
 #[cfg(test)]
 mod tests {
     use super::described::ROWS;
+    use super::told::Told;
     use super::*;
+    use crate::nats::gather::world::plan;
     use crate::snapshot::AccountDetails;
     use crate::snapshot::build::System;
     use crate::wire::accountz::AccountDetail;
-    use std::sync::Arc;
 
     fn details(exports: usize) -> AccountDetails {
         let exports: Vec<_> = (0..exports)
@@ -359,20 +361,21 @@ mod tests {
     #[test]
     fn what_is_kept_of_all_accounts_is_bounded_and_what_is_missing_is_said() {
         let mut cache = AccountCache::default();
-        let described = |details| Described {
-            name: None,
-            limits: None,
-            update_time: String::new(),
-            details: Some(Arc::new(details)),
-            bytes: 0,
-            epoch: 1,
-            servers: Vec::new(),
+        let (mut rows, mut snapshot) = (0, System::of(1).done());
+        let mut keep = |cache: &mut AccountCache, id: &str, details: Option<AccountDetails>| {
+            let told = Told { name: None, limits: None, update_time: "then".into(), details, bytes: 0 };
+            cache.keep(&plan(1), &mut snapshot, (id.into(), Vec::new()), told, &mut rows);
+            assert_eq!(rows, cache.rows());
+            let kept = cache.described[id].details.clone().unwrap();
+            (kept.exports.len(), kept.omitted_exports)
         };
-        cache.described.insert("A".into(), described(details(ROWS - 2)));
-        let kept = cache.within(&"B".into(), details(5));
-        assert_eq!((kept.exports.len(), kept.omitted_exports), (2, 3));
+        assert_eq!(keep(&mut cache, "A", Some(details(ROWS - 2))), (ROWS - 2, 0));
+        assert_eq!(keep(&mut cache, "B", Some(details(5))), (2, 3));
         // Its own earlier rows make room.
-        assert_eq!(cache.within(&"A".into(), details(ROWS)).omitted_exports, 0);
+        assert_eq!(keep(&mut cache, "A", Some(details(ROWS - 1))), (ROWS - 2, 1));
+        assert_eq!(keep(&mut cache, "A", None), (ROWS - 2, 1), "not asked for this time");
+        assert_eq!(keep(&mut cache, "A", Some(details(1))), (1, 0));
+        assert_eq!(keep(&mut cache, "B", Some(details(5))), (5, 0));
 
         let reason = |snapshot: &mut Snapshot| {
             note_undescribed(snapshot);
@@ -383,7 +386,9 @@ mod tests {
         let mut whole = system.done();
         assert_eq!(reason(&mut whole), None);
         let mut cut = whole.clone();
-        cut.accounts.get_mut("B").unwrap().details = Some(kept.into());
+        let mut few = details(5);
+        few.keep(2);
+        cut.accounts.get_mut("B").unwrap().details = Some(few.into());
         assert!(reason(&mut cut).unwrap().contains("1 account has more imports or exports than are kept"));
         let mut unread = whole.clone();
         unread.accounts.get_mut("B").unwrap().details = None;
