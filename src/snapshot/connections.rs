@@ -80,9 +80,9 @@ pub struct FoldRules {
     /// See [`PerLogin`].
     pub thresholds: PerLogin,
     /// The agent's own connections (server id, cid): that over which it looks, that of its sink, which is in another
-    /// account, and those of other agents. They are in nothing that is drawn from a sweep over connections. What servers count themselves (STATZ, VARZ)
-    /// has them in it: what is compared with a limit keeps them, as the server does, and what looks for uneven load
-    /// leaves out as many as the sweep found.
+    /// account, and those of other agents. They are in nothing that is drawn from a sweep over connections. What servers
+    /// count themselves (STATZ, VARZ) has them in it: what is compared with a limit keeps them, as the server does, and
+    /// what looks for uneven load leaves out as many as the sweep found.
     pub own: Vec<(Name, u64)>,
 }
 
