@@ -4,7 +4,7 @@ use super::lanes::{BUDGET, WIDEST};
 use super::learnt::Faded;
 use super::members::Member;
 use super::world::{Asked, PATIENCE, Trouble, World, key, plan, rules};
-use super::{Gatherer, Plan, QUIET, Sweep};
+use super::{Gatherer, OWN_CONNECTIONS, Plan, QUIET, Sweep};
 use crate::snapshot::{AccountLimits, Answer, Endpoint, Snapshot};
 use crate::text::Name;
 use std::collections::BTreeSet;
@@ -460,6 +460,17 @@ async fn who_was_refused_after_the_list_is_counted_in_the_next_epoch() {
     }
     // In the first epoch it is not known since when.
     assert_eq!(rejected, [2, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_stands_outlives_many_that_are_gone() {
+    let (_, mut gatherer) = system(1, 0);
+    for gone in 2..2 * OWN_CONNECTIONS as u64 {
+        gatherer.note_own("S", 1);
+        gatherer.note_own("S", gone);
+        assert!(gatherer.own.contains(&("S".into(), 1)), "{gone}");
+    }
+    assert_eq!(gatherer.own.len(), OWN_CONNECTIONS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,21 @@ fn the_agents_own_connection_is_skipped_on_its_server_only() {
 }
 
 #[test]
+fn each_of_many_own_connections_is_skipped_in_whatever_order_they_are_known() {
+    let known = [("S2", 7), ("S1", 9), ("S1", 7), ("S1", 3), ("S2", 5)];
+    let mut fold = ConnectionFold::new(rules(known.map(|(server, cid)| (server.into(), cid)).into()));
+    for server in ["S1", "S2"] {
+        for cid in 1..=10 {
+            let source = PageSource { server: server.into(), ..source(NEW) };
+            fold.add(&source, &PageHead::default(), &Connection { cid, ..client("SYS", "agent") });
+        }
+    }
+    let fold = fold.finish();
+    let counted = |server: &str| (fold.servers[server].own, fold.servers[server].clients);
+    assert_eq!((counted("S1"), counted("S2")), ((3, 7), (2, 8)));
+}
+
+#[test]
 fn leafnodes_are_counted_apart_and_other_kinds_by_their_transport() {
     let of = |kind: &'static str, client_type: &'static str| Connection {
         kind: kind.into(),
